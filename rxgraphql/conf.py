@@ -1,0 +1,58 @@
+"""The settings of rxgraphql: every name, its default and what it means (documented in docs/settings.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+
+DEFAULTS: Final[dict[str, Any]] = {
+    # Address of the Redis or Valkey server. None with DEBUG: a private one is started (extra `embedded`).
+    "REDIS_URL": None,
+    # Dotted path of the project's own rxgraphql.Schema. None: all channels make the schema.
+    "RX_SCHEMA": None,
+    # First part of every Redis key and channel. None: the project's package and the database number.
+    "RX_NAMESPACE": None,
+    # Path under which GraphQL is served, HTTP and WebSocket alike.
+    "RX_GRAPHQL_PATH": "/graphql/",
+    # GraphiQL at that path. None: as DEBUG.
+    "RX_GRAPHIQL": None,
+    # Origins besides the site's own that may open sockets and send requests ("http://localhost:5173").
+    "RX_ALLOWED_ORIGINS": (),
+    # Seconds a client may take from the open socket to `connection_init`.
+    "RX_CONNECTION_INIT_TIMEOUT": 10,
+    # Subscriptions at one time on one socket.
+    "RX_MAX_SUBSCRIPTIONS": 100,
+    # Bytes of one message from a client (socket or HTTP body).
+    "RX_MAX_MESSAGE_SIZE": 256 * 1024,
+    # Limits of a document.
+    "RX_MAX_DEPTH": 15,
+    "RX_MAX_TOKENS": 2000,
+    "RX_MAX_ALIASES": 50,
+    # Where `makefrontend` writes the SDL; None: `schema.graphql` beside manage.py.
+    "RX_SCHEMA_FILE": None,
+    # Folder of the frontend's generated modules.
+    "RX_FRONTEND_DIR": None,
+    # The socket's address as a JavaScript expression, or a text that starts with ws:, wss: or /.
+    "RX_WEBSOCKET_URL": "/graphql/",
+    # Entries that the log keeps for catching up.
+    "RX_LOG_LENGTH": 10_000,
+    # Seconds that an anchor's replica outlives its last subscriber.
+    "RX_LINGER": 10.0,
+    # Events that may wait for one slow client before it gets a fresh snapshot instead.
+    "RX_MAX_PENDING": 64,
+}
+
+
+class Settings:
+    """Attribute access to the settings, the defaults filled in. Read at each use, so that `override_settings` works."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            default = DEFAULTS[name]
+        except KeyError:
+            raise AttributeError(f"rxgraphql has no setting {name!r}.") from None
+        return getattr(django_settings, name, default)
+
+
+settings = Settings()

@@ -1,0 +1,97 @@
+"""Every error of rxgraphql.
+
+RxError
+ ├── ConfigurationError     the project is set up wrong; says all faults at once, each with its fix
+ ├── Unsupported            a serializer, model or field that can't be streamed (becomes a Fault)
+ ├── SharedContextError     a shared serializer asked for one viewer's request or user
+ ├── ChannelError           what a client is told: a code and a message
+ └── LogUnavailable         the Redis server does not answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "ChannelError",
+    "ConfigurationError",
+    "ErrorCode",
+    "Fault",
+    "LogUnavailable",
+    "RxError",
+    "SharedContextError",
+    "Unsupported",
+]
+
+
+class RxError(Exception):
+    """The base of all errors that rxgraphql raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with the project, found before it serves.
+
+    `location` is a dotted name (`chat.channels.ChatRoomChannel`), `message` says what is wrong, `fix` what to write instead,
+    `id` is the system check's (`rxgraphql.E001`).
+    """
+
+    location: str
+    message: str
+    fix: str
+    id: str = "rxgraphql.E001"
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.message} {self.fix}"
+
+
+class ConfigurationError(RxError):
+    """The project can't be served as it is written. `faults` has every reason."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"- {fault}" for fault in self.faults))
+
+
+class Unsupported(RxError):
+    """Something in a serializer or model that can't be streamed; `fix` says what would work."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        self.message = message
+        self.fix = fix
+        super().__init__(f"{message} {fix}")
+
+
+class SharedContextError(RxError):
+    """A serializer whose output is shared by all viewers read `request` or `user` from its context."""
+
+
+class ErrorCode(StrEnum):
+    """`extensions.code` of the errors that clients see."""
+
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    DATABASE_ERROR = "DATABASE_ERROR"
+    GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
+    GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
+    INTERNAL = "INTERNAL"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    NOT_FOUND = "NOT_FOUND"
+    PERMISSION_ERROR = "PERMISSION_ERROR"
+    STALE_NODE = "STALE_NODE"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class ChannelError(RxError):
+    """What a client is told when a channel can't be opened or goes on no longer."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+
+class LogUnavailable(RxError):
+    """The Redis server can't be reached or does not answer in time."""
