@@ -1,0 +1,56 @@
+import { execFile, type ExecFileException } from "node:child_process";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const BIN = path.resolve(import.meta.dirname, "../bin/rxgraphql-codegen.js");
+
+let root: string;
+
+beforeEach(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "rxgraphql-cli-"));
+  await writeFile(path.join(root, "package.json"), "{}");
+  await writeFile(path.join(root, "schema.graphql"), "type Query { ping: String }\n");
+});
+
+afterEach(() => rm(root, { recursive: true }));
+
+function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [BIN, ...args], { cwd: root }, (error, stdout, stderr) => {
+      const code = (error as ExecFileException | null)?.code;
+      resolve({ code: typeof code === "number" ? code : error ? -1 : 0, stdout, stderr });
+    });
+  });
+}
+
+test("--check writes nothing, names what is stale and exits with 1 until it is written", async () => {
+  const args = ["--schema", "schema.graphql", "--out", "generated"];
+
+  const stale = await run(...args, "--check");
+  expect(stale.code).toBe(1);
+  expect(stale.stderr).toContain("stale: generated/websocket.ts");
+  expect(await readdir(root)).toEqual(["package.json", "schema.graphql"]);
+
+  expect((await run(...args)).stdout).toContain("wrote generated/websocket.ts");
+  expect(await run(...args, "--check")).toEqual({ code: 0, stdout: "", stderr: "" });
+});
+
+test("without its two names it says how it is called", async () => {
+  const { code, stderr } = await run();
+
+  expect(code).toBe(2);
+  expect(stderr).toContain("Usage: rxgraphql-codegen --schema FILE --out FOLDER");
+});
+
+test("a document that doesn't fit the schema is a message, not a traceback", async () => {
+  const module =
+    'import { graphql } from "./generated";\nexport const Ping = graphql(`query Ping { pong }`);\n';
+  await writeFile(path.join(root, "ping.ts"), module);
+
+  const { code, stderr } = await run("--schema", "schema.graphql", "--out", "generated");
+  expect(code).toBe(2);
+  expect(stderr).toContain('Cannot query field "pong" on type "Query".');
+  expect(stderr).not.toContain("codegen.js");
+});
