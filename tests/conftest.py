@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.db import connections
+from pytest_django import Settings
+
+from tests.services import Postgres, Uvicorn, Valkey
+
+_namespaces = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    django_settings.RUN_DIR.mkdir(mode=0o700)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(django_settings.RUN_DIR)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """The run's own Valkey server, at settings.REDIS_URL."""
+    server = Valkey(django_settings.VALKEY_DIR)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """PostgreSQL runs before pytest-django makes its databases, if this run is on it."""
+    if not django_settings.START_POSTGRES:
+        yield
+        return
+    server = Postgres(django_settings.POSTGRES_DIR)
+    try:
+        server.start()
+        yield
+    finally:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def namespace(settings: Settings) -> str:
+    """Every test has Redis keys and channels of its own."""
+    settings.RX_NAMESPACE = f"t{next(_namespaces)}"
+    name: str = settings.RX_NAMESPACE
+    return name
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey, namespace: str) -> str:
+    return valkey.url
+
+
+@pytest.fixture
+def flush(redis_url: str) -> Callable[[], None]:
+    """Empties the server, as an operator's FLUSHALL would."""
+
+    def flush() -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+
+    return flush
+
+
+@pytest.fixture
+def start_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Valkey]]:
+    """A factory of further servers, for tests that kill or pause them."""
+    servers: list[Valkey] = []
+
+    def start(*arguments: str) -> Valkey:
+        directory: Path = django_settings.RUN_DIR / "valkeys"
+        server = Valkey(directory, name=f"{next(_namespaces)}", arguments=arguments)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def database_url(alias: str = "default") -> str:
+    """The address of a database of this run, for a process that the test starts."""
+    config: dict[str, Any] = connections[alias].settings_dict
+    if "sqlite" in config["ENGINE"]:
+        return f"sqlite:///{config['NAME']}"
+    user = f"{config['USER']}:{config['PASSWORD']}" if config["PASSWORD"] else config["USER"]
+    port = f":{config['PORT']}" if config["PORT"] else ""
+    return f"postgres://{user}@{port}/{config['NAME']}?host={config['HOST']}"
+
+
+@pytest.fixture
+def process_env(transactional_db: None, redis_url: str, settings: Settings) -> dict[str, str]:
+    """Environment in which another process works on this test's databases, Redis and namespace."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": database_url("default"),
+        "OTHER_DATABASE_URL": database_url("other"),
+        "REDIS_URL": settings.REDIS_URL,
+        "RX_NAMESPACE": settings.RX_NAMESPACE,
+    }
+
+
+@pytest.fixture
+def live_server_uvicorn(process_env: dict[str, str]) -> Iterator[Callable[..., Uvicorn]]:
+    """A factory of real servers on this test's databases and Redis: `(app, workers=1, env={})`.
+
+    Further keywords are uvicorn's own options. All servers are stopped when the test ends.
+    """
+    servers: list[Uvicorn] = []
+
+    def start(
+        app: str = "tests.asgi:application",
+        *,
+        workers: int = 1,
+        env: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Uvicorn:
+        server = Uvicorn(app, workers=workers, env={**process_env, **(env or {})}, **options)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
