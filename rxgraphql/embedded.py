@@ -29,7 +29,7 @@ from rxgraphql.errors import ConfigurationError, Fault
 __all__ = ["ensure", "running_url", "server_binary"]
 
 # Seconds that the server outlives its last user: longer than a reloading process takes to come back.
-GRACE: Final = 10.0
+GRACE = 10.0
 # Not TMPDIR or XDG_RUNTIME_DIR, which differ between a login, a service and a cron job of the same user:
 # a writer would miss the server. And short, as a socket's path must be.
 PARENT: Final = Path("/tmp")

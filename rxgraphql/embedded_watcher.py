@@ -28,8 +28,9 @@ WATCHER_LOCK: Final = "watcher.lock"
 
 READY: Final = "ready"
 START_TIMEOUT: Final = 10.0
-# A server that ends sooner than this after its start is not started again.
-SHORTEST_LIFE: Final = 1.0
+STOP_TIMEOUT: Final = 5.0
+# Before a server that was killed is started again.
+RESTART_DELAY: Final = 0.1
 
 
 def alive(path: str) -> bool:
@@ -77,19 +78,21 @@ class Watcher:
                     log.seek(0)
                     raise RuntimeError(log.read()[-2000:])
                 time.sleep(0.002)
-        self.started = time.monotonic()
 
     def run(self) -> None:
         """Return when the last user is gone, or the server can't be kept."""
         threading.Thread(target=self._await_users, daemon=True).start()
         while True:
             self.server.wait()
-            if self.ending.is_set() or time.monotonic() - self.started < SHORTEST_LIFE:
+            if self.ending.is_set():
                 break
+            time.sleep(RESTART_DELAY)
             try:
                 self.start()
             except RuntimeError:
                 break
+            if self.ending.is_set():
+                self._end_server()
         Path(self.socket).unlink(missing_ok=True)
 
     def _await_users(self) -> None:
@@ -105,7 +108,14 @@ class Watcher:
                 continue
             break
         self.ending.set()
+        self._end_server()
+
+    def _end_server(self) -> None:
         self.server.terminate()
+        try:
+            self.server.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
 
     def _shut_down(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
