@@ -1,0 +1,16 @@
+import rxgraphql
+import strawberry
+from strawberry import Info
+
+from chat.serializers import UserSerializer
+
+UserType = rxgraphql.type_for(UserSerializer)
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def me(self, info: Info) -> UserType | None:
+        """Who is signed in."""
+        user = await info.context["request"].auser()
+        return user if user.is_authenticated else None

@@ -1,0 +1,6 @@
+import rxgraphql
+
+from chat.mutations import Mutation
+from chat.queries import Query
+
+schema = rxgraphql.Schema(query=Query, mutation=Mutation)
