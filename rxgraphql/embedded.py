@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -86,22 +87,27 @@ def server_binary() -> Path:
 def _directory() -> Path:
     """One directory for each user, project and set of databases.
 
-    The databases are part of it so that a test run, whose databases are others, doesn't publish to the browsers of a
-    running development server.
+    The databases are part of it so that a test run, whose databases are others, doesn't publish to
+    the browsers of a running development server.
     """
-    identity = [str(_project_directory())]
-    for alias, config in sorted(django_settings.DATABASES.items()):
+    identity = [str(getattr(django_settings, "BASE_DIR", None) or _settings_directory())]
+    for alias, config in django_settings.DATABASES.items():
         identity += (alias, *(str(config.get(key, "")) for key in ("HOST", "PORT", "NAME")))
-    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
+    return _directory_of(tuple(identity))
+
+
+@lru_cache(maxsize=8)
+def _directory_of(identity: tuple[str, ...]) -> Path:
+    project, *databases = identity
+    text = "\0".join((os.path.realpath(project), *databases))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return PARENT / f"rxgraphql-{os.geteuid()}-{digest}"
 
 
-def _project_directory() -> Path:
-    if base := getattr(django_settings, "BASE_DIR", None):
-        return Path(base).resolve()
+def _settings_directory() -> Path:
     module = sys.modules.get(getattr(django_settings, "SETTINGS_MODULE", None) or "")
     if module is not None and module.__file__:
-        return Path(module.__file__).resolve().parent
+        return Path(module.__file__).parent
     return Path.cwd()
 
 
