@@ -1,0 +1,79 @@
+"""Who may open a channel: finds the anchor's row and asks the channel. Every way to the state goes through here."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
+from django.db import DatabaseError
+from django.http import Http404
+
+from rxgraphql.errors import ChannelError, ErrorCode
+
+if TYPE_CHECKING:
+    from rxgraphql.channel import StateChannel
+    from rxgraphql.workers import Workers
+
+logger = logging.getLogger("rxgraphql.authorize")
+
+
+async def authorize(
+    channel: StateChannel, arguments: dict[str, Any], user: Any, workers: Workers
+) -> str:
+    """The primary key of the instance that the user may see. Raises ChannelError, with the same text for none and forbidden."""
+    try:
+        instance = await _call(workers, channel.get_object, **arguments)
+    except (ObjectDoesNotExist, Http404, PermissionDenied):
+        raise _refused(channel, user) from None
+    except DatabaseError as error:
+        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
+        raise ChannelError(
+            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
+        ) from error
+    except (ValueError, TypeError, ValidationError, OverflowError) as error:
+        names = ", ".join(arguments)
+        logger.info("%s was asked with bad arguments: %s", type(channel).__qualname__, error)
+        raise ChannelError(
+            ErrorCode.BAD_USER_INPUT, f"The value of {names} is not one that can be looked up."
+        ) from error
+    except Exception as error:
+        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
+        raise ChannelError(ErrorCode.INTERNAL, "The channel could not be opened.") from error
+    if instance is None:
+        raise _refused(channel, user)
+    try:
+        allowed = await _call(workers, channel.has_permission, user, instance)
+    except (PermissionDenied, ObjectDoesNotExist, Http404):
+        allowed = False
+    except DatabaseError as error:
+        logger.exception("%s.has_permission() failed.", type(channel).__qualname__)
+        raise ChannelError(
+            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
+        ) from error
+    except Exception as error:
+        logger.exception("%s.has_permission() failed.", type(channel).__qualname__)
+        raise ChannelError(
+            ErrorCode.PERMISSION_ERROR, "It could not be told whether you may see this."
+        ) from error
+    if allowed is not True:
+        raise _refused(channel, user)
+    return str(instance.pk)
+
+
+async def _call(workers: Workers, function: Any, *args: Any, **kwargs: Any) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **kwargs)
+    result = await workers.run(lambda: function(*args, **kwargs))
+    return await result if inspect.isawaitable(result) else result
+
+
+def _refused(channel: StateChannel, user: Any) -> ChannelError:
+    from rxgraphql.live import not_found
+
+    if not getattr(user, "is_authenticated", False):
+        return ChannelError(
+            ErrorCode.UNAUTHENTICATED, f"Log in to open {channel.graphql_name}, if you may see it."
+        )
+    return not_found(channel)

@@ -1,0 +1,245 @@
+"""Signals -> change set. Marks what a transaction touched; asks the database nothing.
+
+    post_save, post_delete, m2m_changed -> mark -> the connection's change set -> (commit) -> publish
+
+The change set lives in one hook of the connection's `run_on_commit`: the first, so that no other hook's exception can drop it,
+and with no savepoints, so that no savepoint's rollback can. What a rolled-back savepoint marked is harmless: marks only say
+what to look at. (`run_on_commit` is private API of Django; tests pin what is relied on.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import connections, models
+from django.db.models import signals
+
+from rxgraphql.relations import Link, concrete, label_of
+
+if TYPE_CHECKING:
+    from rxgraphql.channel import Built
+
+
+@dataclass(slots=True)
+class ChangeSet:
+    """What one transaction touched, all keys as text."""
+
+    rows: dict[str, set[str]] = field(default_factory=dict)
+    # link label -> (a, b)
+    links: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    # (link label, whether the key is of side a, key): all links of that end
+    link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
+    # links of which a row changed in a way that only the old row could tell
+    links_unknown: set[str] = field(default_factory=set)
+
+    def row(self, label: str, pk: Any) -> None:
+        self.rows.setdefault(label, set()).add(str(pk))
+
+    def link(self, label: str, a: Any, b: Any) -> None:
+        self.links.setdefault(label, set()).add((str(a), str(b)))
+
+    def labels(self) -> set[str]:
+        return {
+            *self.rows,
+            *self.links,
+            *(label for label, _, _ in self.link_ends),
+            *self.links_unknown,
+        }
+
+    def __len__(self) -> int:
+        keys = sum(map(len, self.rows.values())) + sum(map(len, self.links.values()))
+        return keys + len(self.link_ends) + len(self.links_unknown)
+
+    def update(self, other: ChangeSet) -> None:
+        for label, pks in other.rows.items():
+            self.rows.setdefault(label, set()).update(pks)
+        for label, pairs in other.links.items():
+            self.links.setdefault(label, set()).update(pairs)
+        self.link_ends |= other.link_ends
+        self.links_unknown |= other.links_unknown
+
+
+class CommitHook:
+    """Called by Django when the transaction has committed."""
+
+    __slots__ = ("changes", "using")
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.changes = ChangeSet()
+
+    def __call__(self) -> None:
+        from rxgraphql.publish import publish
+
+        publish(self.using, self.changes)
+
+
+def pending(using: str) -> ChangeSet | None:
+    """The change set of the connection's transaction; None in autocommit mode, where there is nothing to wait for."""
+    connection = connections[using]
+    if connection.in_atomic_block and connection.commit_on_exit:
+        return _hook(connection).changes
+    if not connection.in_atomic_block and connection.get_autocommit():
+        return None
+    # Transactions by hand (set_autocommit(False)): on_commit() would raise, and hooks would wait for autocommit
+    _publish_at_commit(connection)
+    return _hook(connection).changes
+
+
+def _hook(connection: Any) -> CommitHook:
+    hooks = connection.run_on_commit
+    for _, function, _ in hooks:
+        if type(function) is CommitHook:
+            return function
+    hook = CommitHook(connection.alias)
+    hooks.insert(0, (set(), hook, False))
+    return hook
+
+
+def _publish_at_commit(connection: Any) -> None:
+    if getattr(connection.commit, "is_rxgraphql", False):
+        return
+    commit = connection.commit
+
+    def commit_and_publish() -> None:
+        commit()
+        hooks = connection.run_on_commit
+        ours = [entry for entry in hooks if type(entry[1]) is CommitHook]
+        connection.run_on_commit = [entry for entry in hooks if type(entry[1]) is not CommitHook]
+        for _, hook, _ in ours:
+            hook()
+
+    commit_and_publish.is_rxgraphql = True  # type: ignore[attr-defined]
+    connection.commit = commit_and_publish
+
+
+def _mark(using: str, mark: Any) -> None:
+    changes = pending(using)
+    if changes is not None:
+        mark(changes)
+        return
+    from rxgraphql.publish import publish
+
+    changes = ChangeSet()
+    mark(changes)
+    publish(using, changes)
+
+
+class Capture:
+    """The receivers for one compilation of the channels: which models and links to mark."""
+
+    def __init__(self, built: Built) -> None:
+        self.labels: set[str] = set()
+        self.links: dict[str, Link] = {}
+        for channel in built.channels:
+            self.labels.update(t.label for t in channel.tree.all_types)
+            for edge in channel.tree.edges():
+                if edge.link is not None:
+                    self.links[edge.link.label] = edge.link
+        # model -> the ends of links that vanish with its rows, without a signal
+        self.ends: dict[str, list[tuple[str, bool]]] = {}
+        for link in self.links.values():
+            for is_a, attname in ((True, link.a), (False, link.b)):
+                end = next(f for f in link.through._meta.concrete_fields if f.attname == attname)
+                self.ends.setdefault(label_of(end.related_model), []).append((link.label, is_a))  # type: ignore[arg-type]
+
+        self.symmetrical = {link.label for link in self.links.values() if _is_symmetrical(link)}
+
+    def connect(self) -> None:
+        """Connects to each model by itself: a listener for all would turn off Django's fast deletes everywhere."""
+        wanted = self.labels | {
+            link.label for link in self.links.values() if not link.through._meta.auto_created
+        }
+        for model in apps.get_models(include_auto_created=True):
+            if label_of(model) in wanted:
+                signals.post_save.connect(self.saved, sender=model, dispatch_uid="rxgraphql")
+                signals.post_delete.connect(self.deleted, sender=model, dispatch_uid="rxgraphql")
+        for link in self.links.values():
+            signals.m2m_changed.connect(self.linked, sender=link.through, dispatch_uid="rxgraphql")
+
+    def disconnect(self) -> None:
+        for model in apps.get_models(include_auto_created=True):
+            for signal in (signals.post_save, signals.post_delete, signals.m2m_changed):
+                signal.disconnect(sender=model, dispatch_uid="rxgraphql")
+
+    def saved(
+        self,
+        sender: type[models.Model],
+        instance: models.Model,
+        using: str,
+        created: bool,
+        **_: Any,
+    ) -> None:
+        label = concrete(sender)._meta.label_lower
+        link = self.links.get(label)
+
+        def mark(changes: ChangeSet) -> None:
+            if label in self.labels:
+                changes.row(label, instance.pk)
+            if link is not None:
+                changes.link(label, getattr(instance, link.a), getattr(instance, link.b))
+                if not created:
+                    changes.links_unknown.add(label)
+
+        _mark(using, mark)
+
+    def deleted(
+        self, sender: type[models.Model], instance: models.Model, using: str, **_: Any
+    ) -> None:
+        # Now: when the hook runs, Django has set the instance's key to None
+        pk, label = instance.pk, concrete(sender)._meta.label_lower
+        link = self.links.get(label)
+
+        def mark(changes: ChangeSet) -> None:
+            if label in self.labels:
+                changes.row(label, pk)
+                for link_label, is_a in self.ends.get(label, ()):
+                    changes.link_ends.add((link_label, is_a, str(pk)))
+            if link is not None:
+                changes.link(label, getattr(instance, link.a), getattr(instance, link.b))
+
+        _mark(using, mark)
+
+    def linked(
+        self,
+        sender: type[models.Model],
+        instance: models.Model,
+        action: str,
+        reverse: bool,
+        pk_set: set[Any] | None,
+        using: str,
+        **_: Any,
+    ) -> None:
+        if action not in ("post_add", "post_remove", "post_clear"):
+            return
+        label = label_of(sender)
+        link = self.links.get(label)
+        if link is None:
+            return
+        symmetrical = label in self.symmetrical
+
+        def mark(changes: ChangeSet) -> None:
+            if pk_set is None:
+                changes.link_ends.add((label, not reverse, str(instance.pk)))
+                if symmetrical:
+                    changes.link_ends.add((label, reverse, str(instance.pk)))
+                return
+            for pk in pk_set:
+                pair = (pk, instance.pk) if reverse else (instance.pk, pk)
+                changes.link(label, *pair)
+                if symmetrical:
+                    # Django sends no signal for the mirrored row
+                    changes.link(label, *reversed(pair))
+
+        if pk_set is None or pk_set:
+            _mark(using, mark)
+
+
+def _is_symmetrical(link: Link) -> bool:
+    return any(
+        field.remote_field.through is link.through and field.remote_field.symmetrical
+        for model in apps.get_models()
+        for field in model._meta.local_many_to_many
+    )

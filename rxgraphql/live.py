@@ -1,0 +1,275 @@
+"""A replica that is kept current: entries in, loads on the way, changes out to its audiences.
+
+    feed(entry) -> apply -> loads until nothing is missing -> finish -> Change -> every audience
+
+One thing at a time: while a load is under way the entries that come wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Container, Hashable
+from typing import TYPE_CHECKING
+
+from rxgraphql.audience import Audience, Subscriber
+from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailable
+from rxgraphql.log import Entry
+from rxgraphql.replica import Change, Replica
+from rxgraphql.snapshot import Loaded, Wanted
+
+if TYPE_CHECKING:
+    from rxgraphql.channel import StateChannel
+    from rxgraphql.projection import Projection
+
+logger = logging.getLogger("rxgraphql.live")
+
+# Seconds before a row whose serializer raised is read again, the first time and at most
+RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+
+# (wishes, keys held) -> what was found, and the interval (start, end] of the counter in which it was read
+Load = Callable[[Wanted, Container[str]], Awaitable[tuple[Loaded, int, int]]]
+
+
+class LiveReplica:
+    """One anchor's replica, its waiting entries and its audiences. Lives on the event loop's thread."""
+
+    def __init__(
+        self,
+        channel: StateChannel,
+        pk: str,
+        load: Load,
+        cursor: Callable[[], str],
+        on_end: Callable[[LiveReplica], None],
+    ) -> None:
+        self.replica = Replica(channel, pk)
+        self.audiences: dict[Hashable, Audience] = {}
+        self.cursor = ""
+        self.ended = False
+        self._load = load
+        self._cursor_now = cursor
+        self._on_end = on_end
+        self._waiting: deque[tuple[Entry, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_after = RETRY_FIRST
+        self._loaded_once = False
+        self._failure: ChannelError | None = None
+
+    # ------------------------------------------------------------------------------------------ readers
+
+    async def settled(self) -> None:
+        """Returns when the state is one that may be served. Raises ChannelError when there is none."""
+        while self._task is not None:
+            await asyncio.shield(asyncio.wait([self._task]))
+        if self._failure is not None:
+            raise self._failure
+
+    def join(self, key: Hashable, projection: Projection) -> Subscriber:
+        audience = self.audiences.get(key)
+        if audience is None:
+            audience = self.audiences[key] = Audience(self, key, projection)
+        return Subscriber(audience)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        audience = subscriber.audience
+        audience.subscribers.pop(subscriber, None)
+        if not audience.subscribers and self.audiences.get(audience.key) is audience:
+            del self.audiences[audience.key]
+            if not self.audiences:
+                self._on_end(self)
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self.audiences)
+
+    # ------------------------------------------------------------------------------------------ entries
+
+    def feed(self, entry: Entry, fresh: bool) -> None:
+        """Takes the next entry of the log; called in the log's order."""
+        if self.ended:
+            return
+        self._waiting.append((entry, fresh))
+        if self._task is None:
+            self._drain()
+
+    def reload(self) -> None:
+        """The state is loaded anew from the database, and every subscriber gets a snapshot."""
+        if self.ended:
+            return
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+        self._start(self._reload())
+
+    def stop(self, error: ChannelError | None) -> None:
+        self.ended = True
+        self._failure = error or self._failure
+        if self._task is not None:
+            self._task.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        for audience in list(self.audiences.values()):
+            audience.end(error)
+
+    def _drain(self) -> None:
+        while self._waiting and self._task is None and not self.ended:
+            entry, fresh = self._waiting.popleft()
+            if not self.replica.concerns(entry):
+                continue
+            wanted = self.replica.apply(entry, fresh)
+            if wanted:
+                self._start(self._settle(wanted))
+            else:
+                self._tell()
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                if self._task is task:
+                    self._task = None
+            if self._task is None:
+                self._drain()
+
+        task = asyncio.create_task(run())
+        self._task = task
+
+    async def _settle(self, wanted: Wanted) -> None:
+        """Loads until nothing that the event leads to is missing, then tells it whole."""
+        try:
+            while wanted:
+                loaded, start, end = await self._load(wanted, self.replica.nodes)
+                wanted = self.replica.absorb(loaded, start, end)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("%s could not be brought up to date.", self.replica.root_key)
+            await self._reload()
+            return
+        self._task = None
+        self._tell()
+
+    def _tell(self) -> None:
+        change: Change = self.replica.finish()
+        if self.replica.must_reload:
+            self.reload()
+            return
+        self.cursor = self._cursor_now()
+        if change:
+            for audience in list(self.audiences.values()):
+                audience.tell(change, self.cursor)
+        if self.replica.root is None:
+            self._gone()
+            return
+        self._schedule_retry()
+
+    def _gone(self) -> None:
+        self.stop(None)
+        self._failure = not_found(self.replica.channel)
+        self._on_end(self)
+
+    async def _reload(self) -> None:
+        pause = 0.1
+        while not self.ended:
+            self._failure = None
+            try:
+                loaded, start, end = await self._load(self.replica.wish(), frozenset())
+            except asyncio.CancelledError:
+                raise
+            except LogUnavailable:
+                # the hub reloads everything when it is connected again
+                self._failure = ChannelError(
+                    ErrorCode.UNAVAILABLE, "Live updates are not available right now. Try again shortly."
+                )
+                if not self._loaded_once:
+                    self.ended = True
+                    return
+            except Exception:
+                logger.exception("%s could not be loaded.", self.replica.root_key)
+                self._failure = ChannelError(
+                    ErrorCode.DATABASE_ERROR, "The state could not be read. Try again shortly."
+                )
+                if not self._loaded_once:
+                    self.ended = True
+                    return
+            else:
+                self._replaced(loaded, start, end)
+                return
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, 5.0)
+
+    def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
+        found = self.replica.replace(loaded, start, end)
+        self.cursor = self._cursor_now()
+        self._loaded_once = True
+        if found:
+            for audience in self.audiences.values():
+                audience.restart()
+            self._schedule_retry()
+            return
+        if self.replica.root_key in self.replica.broken:
+            self._failure = ChannelError(
+                ErrorCode.INTERNAL, "The state can't be shown: its serializer failed."
+            )
+            self.ended = True
+            for audience in list(self.audiences.values()):
+                audience.end(self._failure)
+            self._on_end(self)
+            return
+        self._gone()
+
+    # ------------------------------------------------------------------------------------------ rows that failed
+
+    def _schedule_retry(self) -> None:
+        if not (self.replica.stale or self.replica.broken):
+            self._retry_after = RETRY_FIRST
+            return
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_after, self._try_again)
+            self._retry_after = min(self._retry_after * 2, RETRY_MOST)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self.ended:
+            return
+        if self._task is not None:
+            self._schedule_retry()
+        elif self.replica.broken:
+            self._start(self._look_at_broken())
+        elif wanted := self.replica.retry():
+            self._start(self._settle(wanted))
+
+    async def _look_at_broken(self) -> None:
+        """Reloads only once a broken row can be shown: nobody needs the same snapshot again and again."""
+        wanted = Wanted()
+        types = {node_type.name: node_type for node_type in self.replica.tree.all_types}
+        for key in self.replica.broken:
+            name, _, pk = key.partition(":")
+            wanted.row(types[name], pk)
+        try:
+            loaded, _, _ = await self._load(wanted, self.replica.nodes)
+        except Exception:
+            logger.exception("%s could not be looked at again.", self.replica.root_key)
+            self._task = None
+            self._schedule_retry()
+            return
+        self._task = None
+        still = {
+            key for key, (_, _, row) in loaded.rows.items() if row is not None and row.values is None
+        }
+        if still & self.replica.broken.keys():
+            self._schedule_retry()
+        else:
+            self.reload()
+
+
+def not_found(channel: StateChannel) -> ChannelError:
+    """The same for an instance that is unknown and for one that is forbidden."""
+    return ChannelError(
+        ErrorCode.NOT_FOUND,
+        f"{channel.graphql_name} was not found, or you may not see it.",
+    )

@@ -1,0 +1,770 @@
+"""One anchor's nodes in this process, and the rules by which an entry of the log changes them.
+
+    entry -> facts taken, dropped or loaded again (the interval rule)
+          -> lists and references derived from the rows
+          -> what is new is loaded, what no path reaches any more has left
+          -> Change: the difference between two states that were served
+
+The replica knows no Redis and no event loop: `apply()` takes an entry and says what must be loaded, `finish()` takes what was
+loaded and gives the change. Between the two nothing else is applied.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rxgraphql.log import Entry
+from rxgraphql.rows import Row
+from rxgraphql.snapshot import Loaded, Wanted
+from rxgraphql.tree import Edge, NodeType, StateTree
+
+if TYPE_CHECKING:
+    from rxgraphql.channel import StateChannel
+
+ALL = -1
+_VIRTUAL = Row((), (), True)
+
+
+class Node:
+    """One row of one node type, with what it leads to and who holds it.
+
+    `start` and `end` are the interval of the ticket counter in which the row was read: (start, end].
+    """
+
+    __slots__ = ("children", "end", "held_by", "key", "pk", "row", "start", "type")
+
+    def __init__(self, node_type: NodeType, pk: str, row: Row, start: int, end: int) -> None:
+        self.type = node_type
+        self.pk = pk
+        self.key = node_type.key(pk)
+        self.row = row
+        self.start = start
+        self.end = end
+        # by edge.index: a list of nodes, or a node, or None
+        self.children: list[Any] = [[] if edge.many else None for edge in node_type.edges]
+        # a dict for its order
+        self.held_by: dict[Edge, dict[Node, None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Node {self.key}>"
+
+    def parents(self, edge: Edge) -> Iterable[Node]:
+        """The nodes that hold it through the edge."""
+        return self.held_by.get(edge, ())
+
+    def child_nodes(self, edge: Edge) -> list[Node]:
+        held = self.children[edge.index]
+        if edge.many:
+            nodes: list[Node] = held
+            return nodes
+        return [] if held is None else [held]
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """What moved inside one list: take `removed` out, then insert `inserted` at `index`."""
+
+    node: str
+    edge: Edge
+    index: int
+    removed: tuple[str, ...]
+    inserted: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Change:
+    """One event: the difference between two states that were served."""
+
+    # bit i: the value of type.fields[i] changed; ALL for an added node
+    fields: dict[Node, int] = field(default_factory=dict)
+    # bit i: the children of type.edges[i] changed; ALL for an added node
+    edges: dict[Node, int] = field(default_factory=dict)
+    added: set[Node] = field(default_factory=set)
+    removed: list[Node] = field(default_factory=list)
+    lists: list[ListChange] = field(default_factory=list)
+    # (key, what went wrong): the node keeps its last values
+    errors: list[tuple[str, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.edges or self.removed or self.errors)
+
+
+class Journal:
+    """What nodes were before the event, noted at the first touch of each."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Node, Row] = {}
+        self.children: dict[tuple[Node, Edge], Any] = {}
+        # keys that may have changed their place in a list
+        self.moved: dict[tuple[Node, Edge], set[Node]] = {}
+        self.added: dict[Node, None] = {}
+        self.removed: dict[Node, None] = {}
+        # nodes that lost a holder
+        self.released: dict[Node, None] = {}
+        self.errors: dict[str, str] = {}
+
+    def touch(self, parent: Node, edge: Edge) -> None:
+        if (parent, edge) not in self.children:
+            held = parent.children[edge.index]
+            self.children[parent, edge] = list(held) if edge.many else held
+
+
+class Replica:
+    """The nodes below one anchor."""
+
+    def __init__(self, channel: StateChannel, pk: str) -> None:
+        self.channel = channel
+        self.tree: StateTree = channel.tree
+        self.pk = pk
+        self.root_key = self.tree.root.key(pk)
+        self.nodes: dict[str, Node] = {}
+        # rows that could not be serialized: of held nodes (they keep their last values), and of rows that can't be shown at all
+        self.stale: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+        # rows and lists read up to here may be newer than entries with lower tickets
+        self.loaded_end = 0
+        self._edges_by_link: dict[str, list[Edge]] = {}
+        for edge in self.tree.edges():
+            if edge.link is not None:
+                self._edges_by_link.setdefault(edge.link.label, []).append(edge)
+        self._types = {node_type.name: node_type for node_type in self.tree.all_types}
+        self._in_tree = set(self.tree.edges())
+        self._journal = Journal()
+        self._wanted = Wanted()
+        self._touched: dict[Node, None] = {}
+        # nodes taken out of their lists because what they sort by changed: put back when all rows are known
+        self._reorder: dict[tuple[Node, Edge], list[Node]] = {}
+        # the state can't be continued and has to be loaded whole
+        self.must_reload = False
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    @property
+    def root(self) -> Node | None:
+        return self.nodes.get(self.root_key)
+
+    def by_type(self, node_type: NodeType) -> Iterator[Node]:
+        return (node for node in self.nodes.values() if node.type is node_type)
+
+    # ------------------------------------------------------------------------------------------ loading whole
+
+    def wish(self) -> Wanted:
+        """What a load of the whole state asks for."""
+        wanted = Wanted()
+        wanted.row(self.tree.root, self.pk)
+        return wanted
+
+    def replace(self, loaded: Loaded, start: int, end: int) -> bool:
+        """Takes a load of the whole state, read in (start, end]. False when there is no root (any more)."""
+        self.nodes.clear()
+        self.stale.clear()
+        self.broken.clear()
+        self._begin()
+        self.absorb(loaded, start, end)
+        self._let_go()
+        self._begin()
+        self.must_reload = False
+        return self.root is not None
+
+    # ------------------------------------------------------------------------------------------ one event
+
+    def concerns(self, entry: Entry) -> bool:
+        """Whether the entry names anything that this replica holds or that now belongs to it."""
+        for name, rows in entry.rows.items():
+            node_type = self._types.get(name)
+            if node_type is None:
+                continue
+            for pk, row in rows.items():
+                key = node_type.key(pk)
+                if key in self.nodes or key in self.broken:
+                    return True
+                if row is not None and any(
+                    edge.parent.key(str(row.hidden[edge.column])) in self.nodes
+                    for edge in node_type.arrivals
+                    if row.hidden[edge.column] is not None
+                ):
+                    return True
+        return any(self._edges_by_link.get(label) for label in entry.links) or any(
+            self._edges_by_link.get(label)
+            for label in (*(s[0] for s in entry.link_sets), *entry.links_unknown)
+        )
+
+    def apply(self, entry: Entry, fresh: bool) -> Wanted:
+        """Takes what the entry says; gives what must be loaded and absorbed before `finish()`.
+
+        `fresh`: the entry's ticket is above the end of every interval seen before it. Only then can a row that is not held,
+        or a link, be taken from the entry: otherwise a newer entry for it may have passed unnoticed.
+        """
+        self._begin()
+        fresh = fresh and entry.ticket > self.loaded_end
+        arrived = self._take_rows(entry)
+        for name, pk, row in arrived:
+            self._arrive(self._types[name], pk, row, entry, fresh)
+        self._take_links(entry, fresh)
+        self._derive(entry, fresh)
+        return self._wanted
+
+    def absorb(self, loaded: Loaded, start: int, end: int) -> Wanted:
+        """Takes what was loaded in (start, end]; gives what must be loaded because of it."""
+        self.loaded_end = max(self.loaded_end, end)
+        self._wanted = Wanted()
+        self._touched = {}
+        self._build(loaded, start, end)
+        return self._wanted
+
+    def finish(self) -> Change:
+        """The change of the whole event."""
+        self._let_go()
+        for node, edge in self._journal.children:
+            required = edge.kind == "forward" and not edge.nullable and not edge.hidden
+            if required and self.nodes.get(node.key) is node and node.children[edge.index] is None:
+                self.must_reload = True
+        return self._change()
+
+    def retry(self) -> Wanted:
+        """The wish to look again at the rows that could not be serialized."""
+        self._begin()
+        for key in self.stale:
+            if key in self.nodes:
+                self._wanted.row(self.nodes[key].type, self.nodes[key].pk)
+        return self._wanted
+
+    def _begin(self) -> None:
+        self._journal = Journal()
+        self._wanted = Wanted()
+        self._touched = {}
+        self._reorder = {}
+
+    # -- rows
+
+    def _take_rows(self, entry: Entry) -> list[tuple[str, str, Row]]:
+        """Applies the interval rule to rows that are held; gives the others that are there."""
+        unknown: list[tuple[str, str, Row]] = []
+        gone: list[Node] = []
+        for name, rows in entry.rows.items():
+            node_type = self._types.get(name)
+            if node_type is None:
+                continue
+            for pk, row in rows.items():
+                node = self.nodes.get(node_type.key(pk))
+                if node is None:
+                    if row is not None:
+                        unknown.append((name, pk, row))
+                    continue
+                if entry.ticket <= node.start:
+                    continue
+                if node_type.is_hidden:
+                    self._touched[node] = None
+                if entry.ticket > node.end or node_type.is_virtual:
+                    if row is None:
+                        gone.append(node)
+                    else:
+                        self._set_row(node, row, entry.ticket, entry.end)
+                else:
+                    # which of the two reads saw more can't be known
+                    self._wanted.row(node_type, pk)
+        for node in gone:
+            self._delete(node)
+        return unknown
+
+    def _set_row(self, node: Node, row: Row, start: int, end: int) -> None:
+        node.start, node.end = start, end
+        old = node.row
+        if row.values is None:
+            self.stale[node.key] = self._journal.errors[node.key] = row.error or "not serialized"
+            row = Row(old.values, row.hidden, row.visible)
+        else:
+            self.stale.pop(node.key, None)
+        if (
+            row.hidden == old.hidden
+            and row.visible == old.visible
+            and not _differing(old.values, row.values)
+        ):
+            return
+        self._journal.rows.setdefault(node, old)
+        if row.hidden != old.hidden:
+            self._take_out_of_order(node, old, row)
+        node.row = row
+
+    def _take_out_of_order(self, node: Node, old: Row, row: Row) -> None:
+        for edge in list(node.held_by):
+            if not edge.many or all(row.hidden[i] == old.hidden[i] for i in edge.order_columns):
+                continue
+            for parent in node.held_by[edge]:
+                if not edge.computable:
+                    self._wanted.list(edge, parent.pk)
+                elif node not in self._reorder.get((parent, edge), ()):
+                    self._journal.touch(parent, edge)
+                    self._journal.moved.setdefault((parent, edge), set()).add(node)
+                    parent.children[edge.index].remove(node)
+                    self._reorder.setdefault((parent, edge), []).append(node)
+
+    def _put_in_order(self) -> None:
+        for (parent, edge), nodes in self._reorder.items():
+            for node in nodes:
+                if parent in node.held_by.get(edge, ()):
+                    insort(parent.children[edge.index], node, key=edge.sort_key)
+        self._reorder = {}
+
+    def _delete(self, node: Node) -> None:
+        for edge, parents in list(node.held_by.items()):
+            for parent in list(parents):
+                self._unhold(parent, edge, node)
+                if edge.kind == "forward" or edge.shows != "nothing":
+                    # SET_NULL sends no signal: what pointed here is read again
+                    self._want_again(parent)
+        self._drop(node)
+
+    def _want_again(self, node: Node) -> None:
+        """Reads the row again that shows or points at something that changed; through hidden ones, whoever shows those."""
+        if node.key not in self.nodes:
+            return
+        if not node.type.is_virtual:
+            self._wanted.row(node.type, node.pk)
+        if node.type.is_hidden:
+            self._touched[node] = None
+
+    # -- links
+
+    def _take_links(self, entry: Entry, fresh: bool) -> None:
+        for label, pairs in entry.links.items():
+            for edge in self._edges_by_link.get(label, ()):
+                for a, b, present in pairs:
+                    parent_pk, child_pk = (a, b) if edge.parent_is_a else (b, a)
+                    self._take_link(edge, parent_pk, child_pk, present, entry, fresh)
+        for label, is_a, pk, others in entry.link_sets:
+            for edge in self._edges_by_link.get(label, ()):
+                self._take_link_set(edge, is_a, pk, others, entry, fresh)
+        for label in entry.links_unknown:
+            for edge in self._edges_by_link.get(label, ()):
+                for node in list(self.by_type(edge.parent)):
+                    self._wanted.list(edge, node.pk)
+
+    def _take_link(
+        self, edge: Edge, parent_pk: str, child_pk: str, present: bool, entry: Entry, fresh: bool
+    ) -> None:
+        parent = self.nodes.get(edge.parent.key(parent_pk))
+        if parent is None:
+            return
+        child = self.nodes.get(edge.child.key(child_pk))
+        held = child is not None and parent in child.held_by.get(edge, ())
+        if held == present:
+            return
+        if not fresh:
+            # links carry no interval of their own: whenever order is in doubt the list is read
+            self._wanted.list(edge, parent_pk)
+            return
+        if not present:
+            assert child is not None
+            self._unhold(parent, edge, child)
+        else:
+            self._admit(edge, parent, child_pk, entry, fresh)
+        self._shown_changed(parent, edge)
+
+    def _take_link_set(
+        self, edge: Edge, is_a: bool, pk: str, others: list[str], entry: Entry, fresh: bool
+    ) -> None:
+        if edge.parent_is_a == is_a:
+            parent = self.nodes.get(edge.parent.key(pk))
+            if parent is None:
+                return
+            now = [child.pk for child in parent.child_nodes(edge)]
+            pairs = [(pk, child, True) for child in others]
+            pairs += [(pk, child, False) for child in now if child not in others]
+        else:
+            child_node = self.nodes.get(edge.child.key(pk))
+            holders = [p.pk for p in child_node.parents(edge)] if child_node is not None else []
+            pairs = [(parent_pk, pk, True) for parent_pk in others]
+            pairs += [(parent_pk, pk, False) for parent_pk in holders if parent_pk not in others]
+        for parent_pk, child_pk, present in pairs:
+            self._take_link(edge, parent_pk, child_pk, present, entry, fresh)
+
+    def _admit(self, edge: Edge, parent: Node, child_pk: str, entry: Entry, fresh: bool) -> None:
+        child = self.nodes.get(edge.child.key(child_pk))
+        if child is None:
+            row = (
+                _VIRTUAL
+                if edge.child.is_virtual
+                else entry.rows.get(edge.child.name, {}).get(child_pk)
+            )
+            if row is None or row.values is None or not edge.computable:
+                self._wanted.list(edge, parent.pk)
+                return
+            if edge.relation.filtered and not row.visible:
+                return
+            child = self._create(edge.child, child_pk, row, entry, fresh)
+        if not edge.computable:
+            self._wanted.list(edge, parent.pk)
+        elif child.row.visible or not edge.relation.filtered:
+            self._place(parent, edge, child)
+
+    # -- relations derived from rows
+
+    def _arrive(self, node_type: NodeType, pk: str, row: Row, entry: Entry, fresh: bool) -> None:
+        """A row that is not held: does one of its own columns say that a held node holds it?"""
+        key = node_type.key(pk)
+        if key in self.broken:
+            self.must_reload = True
+        for edge in node_type.arrivals:
+            parent_pk = row.hidden[edge.column]
+            if parent_pk is None or edge not in self._in_tree:
+                continue
+            parent = self.nodes.get(edge.parent.key(str(parent_pk)))
+            if parent is None or (edge.relation.filtered and not row.visible):
+                continue
+            if fresh and row.values is not None and edge.computable:
+                child = self.nodes.get(key) or self._create(node_type, pk, row, entry, fresh)
+                self._place(parent, edge, child)
+                self._shown_changed(parent, edge)
+            else:
+                self._wanted.list(edge, parent.pk)
+
+    def _derive(self, entry: Entry | None, fresh: bool) -> None:
+        """Moves the nodes whose columns changed to where these say they belong."""
+        for node, old in list(self._journal.rows.items()):
+            same = node.row.hidden == old.hidden and node.row.visible == old.visible
+            if not same and self.nodes.get(node.key) is node:
+                self._rederive(node, old, entry, fresh)
+        self._put_in_order()
+        done: set[Node] = set()
+        while pending := [node for node in self._touched if node not in done]:
+            for node in pending:
+                done.add(node)
+                for edge, parents in node.held_by.items():
+                    if edge.shows == "change":
+                        for parent in list(parents):
+                            self._want_again(parent)
+
+    def _rederive(self, node: Node, old: Row, entry: Entry | None, fresh: bool) -> None:
+        row = node.row
+        for edge in node.type.edges:
+            if edge.kind == "forward" and row.hidden[edge.column] != old.hidden[edge.column]:
+                self._point(node, edge, entry, fresh)
+        for edge in node.type.inbound:
+            if edge not in self._in_tree:
+                continue
+            if edge.kind == "reverse":
+                self._rederive_arrival(node, edge, old)
+            elif edge.kind == "link" and edge.relation.filtered and row.visible != old.visible:
+                if not row.visible:
+                    for parent in list(node.parents(edge)):
+                        self._unhold(parent, edge, node)
+                        self._shown_changed(parent, edge)
+                else:
+                    # who is linked to it was not followed while it was hidden
+                    for parent in list(self.by_type(edge.parent)):
+                        self._wanted.list(edge, parent.pk)
+
+    def _rederive_arrival(self, node: Node, edge: Edge, old: Row) -> None:
+        row = node.row
+        belongs = row.visible or not edge.relation.filtered
+        parent_pk = row.hidden[edge.column] if belongs else None
+        parent = None if parent_pk is None else self.nodes.get(edge.parent.key(str(parent_pk)))
+        for holder in list(node.parents(edge)):
+            if holder is not parent:
+                self._unhold(holder, edge, node)
+                self._shown_changed(holder, edge)
+        if parent is not None and parent not in node.held_by.get(edge, ()):
+            if edge.computable:
+                self._place(parent, edge, node)
+                self._shown_changed(parent, edge)
+            else:
+                self._wanted.list(edge, parent.pk)
+
+    def _point(self, node: Node, edge: Edge, entry: Entry | None, fresh: bool) -> None:
+        """Sets the node's reference to what its column says."""
+        target = node.row.hidden[edge.column]
+        current: Node | None = node.children[edge.index]
+        if current is not None:
+            if target is not None and current.pk == str(target):
+                return
+            self._unhold(node, edge, current)
+        if target is None:
+            return
+        pk = str(target)
+        found = self.nodes.get(edge.child.key(pk))
+        if found is None:
+            row = _VIRTUAL if edge.child.is_virtual else None
+            if row is None and entry is not None and fresh:
+                row = entry.rows.get(edge.child.name, {}).get(pk)
+            if row is None or row.values is None:
+                # the load follows the reference
+                self._wanted.row(edge.child, pk)
+                self._journal.touch(node, edge)
+                return
+            found = self._create(edge.child, pk, row, entry, fresh)
+        self._hold(node, edge, found)
+
+    def _create(
+        self, node_type: NodeType, pk: str, row: Row, entry: Entry | None, fresh: bool
+    ) -> Node:
+        """A node from the entry; what it leads to is taken from the entry or wanted."""
+        start, end = (entry.ticket, entry.end) if entry is not None else (0, 0)
+        node = self._add(node_type, pk, row, start, end)
+        for edge in node_type.edges:
+            if edge.kind == "forward":
+                self._point(node, edge, entry, fresh)
+            else:
+                self._wanted.list(edge, pk)
+        return node
+
+    def _add(self, node_type: NodeType, pk: str, row: Row, start: int, end: int) -> Node:
+        node = Node(node_type, pk, row, start, end)
+        self.nodes[node.key] = node
+        self._journal.added[node] = None
+        # looked at in the end: if nobody came to hold it, it goes
+        self._journal.released[node] = None
+        return node
+
+    # -- holding
+
+    def _place(self, parent: Node, edge: Edge, child: Node) -> None:
+        """Puts the child where its order says. A single reverse reference replaces what was there."""
+        if parent in child.held_by.get(edge, ()):
+            return
+        if not edge.many:
+            current: Node | None = parent.children[edge.index]
+            if current is not None:
+                self._unhold(parent, edge, current)
+            self._hold(parent, edge, child)
+            return
+        self._journal.touch(parent, edge)
+        self._journal.moved.setdefault((parent, edge), set()).add(child)
+        insort(parent.children[edge.index], child, key=edge.sort_key)
+        child.held_by.setdefault(edge, {})[parent] = None
+
+    def _hold(self, parent: Node, edge: Edge, child: Node) -> None:
+        self._journal.touch(parent, edge)
+        parent.children[edge.index] = child
+        child.held_by.setdefault(edge, {})[parent] = None
+
+    def _unhold(self, parent: Node, edge: Edge, child: Node) -> None:
+        holders = child.held_by.get(edge)
+        if holders is None or parent not in holders:
+            return
+        self._journal.touch(parent, edge)
+        del holders[parent]
+        if not holders:
+            del child.held_by[edge]
+        if edge.many:
+            self._journal.moved.setdefault((parent, edge), set()).add(child)
+            if child in self._reorder.get((parent, edge), ()):
+                self._reorder[parent, edge].remove(child)
+            else:
+                parent.children[edge.index].remove(child)
+        else:
+            parent.children[edge.index] = None
+        self._journal.released[child] = None
+
+    def _shown_changed(self, parent: Node, edge: Edge) -> None:
+        """A list behind a flat field changed: the row that shows it is read again."""
+        if edge.shows == "change":
+            self._want_again(parent)
+
+    def _let_go(self) -> None:
+        """Removes what no path reaches any more. Additions came first, so what only moved is still held."""
+        queue = list(self._journal.released)
+        while queue:
+            node = queue.pop()
+            if node.held_by or node.key == self.root_key or self.nodes.get(node.key) is not node:
+                continue
+            queue += self._drop(node)
+
+    def _drop(self, node: Node) -> list[Node]:
+        """Takes a node out that nothing holds; gives the children that it held."""
+        self._remove(node)
+        released = []
+        for edge in node.type.edges:
+            for child in list(node.child_nodes(edge)):
+                holders = child.held_by.get(edge, {})
+                holders.pop(node, None)
+                if not holders:
+                    child.held_by.pop(edge, None)
+                self._journal.released[child] = None
+                released.append(child)
+        return released
+
+    def _remove(self, node: Node) -> None:
+        del self.nodes[node.key]
+        self.stale.pop(node.key, None)
+        if node in self._journal.added:
+            del self._journal.added[node]
+        else:
+            self._journal.removed[node] = None
+
+    # -- what was loaded
+
+    def _build(self, loaded: Loaded, start: int, end: int) -> None:
+        """Takes loaded rows (they are the newest: nothing was applied meanwhile), then references, then lists."""
+        broken = self._unusable(loaded)
+        refer: dict[Node, None] = {}
+        for key, (node_type, pk, row) in loaded.rows.items():
+            node = self.nodes.get(key)
+            if row is None:
+                if node is not None:
+                    self._delete(node)
+                continue
+            if node is not None:
+                self._set_row(node, row, start, end)
+            elif key in broken:
+                self.broken[key] = self._journal.errors[key] = broken[key]
+            else:
+                self.broken.pop(key, None)
+                node = self._add(node_type, pk, row, start, end)
+            if node is not None:
+                refer[node] = None
+        # and those that an entry brought or changed, whose references had to be loaded
+        for node in (*refer, *self._journal.added, *self._journal.rows):
+            if self.nodes.get(node.key) is node:
+                for edge in node.type.edges:
+                    if edge.kind == "forward":
+                        self._refer(node, edge)
+        self._derive(None, False)
+        for (edge, parent_pk), pks in loaded.lists.items():
+            parent = self.nodes.get(edge.parent.key(parent_pk))
+            if parent is not None:
+                self._set_list(parent, edge, pks)
+
+    def _refer(self, node: Node, edge: Edge) -> None:
+        target = node.row.hidden[edge.column]
+        child = None if target is None else self.nodes.get(edge.child.key(str(target)))
+        current = node.children[edge.index]
+        if current is not child:
+            if current is not None:
+                self._unhold(node, edge, current)
+            if child is not None:
+                self._hold(node, edge, child)
+
+    def _set_list(self, parent: Node, edge: Edge, pks: list[str]) -> None:
+        children = [
+            child for pk in pks if (child := self.nodes.get(edge.child.key(pk))) is not None
+        ]
+        if not edge.many:
+            current = parent.children[edge.index]
+            child = children[0] if children else None
+            if child is not current:
+                if current is not None:
+                    self._unhold(parent, edge, current)
+                if child is not None:
+                    self._hold(parent, edge, child)
+                self._shown_changed(parent, edge)
+            return
+        if edge.computable:
+            children.sort(key=edge.sort_key)
+        old: list[Node] = parent.children[edge.index]
+        if old == children:
+            return
+        self._journal.touch(parent, edge)
+        moved = self._journal.moved.setdefault((parent, edge), set())
+        before, after = set(old), set(children)
+        moved |= before ^ after
+        if [n for n in old if n in after] != [n for n in children if n in before]:
+            moved |= before | after
+        for child in before - after:
+            holders = child.held_by[edge]
+            del holders[parent]
+            if not holders:
+                del child.held_by[edge]
+            self._journal.released[child] = None
+        for child in children:
+            child.held_by.setdefault(edge, {})[parent] = None
+        parent.children[edge.index] = children
+        self._shown_changed(parent, edge)
+
+    def _unusable(self, loaded: Loaded) -> dict[str, str]:
+        """Rows that can't be shown: not serialized and never seen before, or pointing at such a one without a way to be null."""
+        broken = {
+            key: row.error or "not serialized"
+            for key, (_, _, row) in loaded.rows.items()
+            if row is not None and row.values is None and key not in self.nodes
+        }
+        pending = bool(broken)
+        while pending:
+            pending = False
+            for key, (node_type, _, row) in loaded.rows.items():
+                if row is None or key in broken or key in self.nodes:
+                    continue
+                for edge in node_type.edges:
+                    if edge.kind == "forward" and not edge.nullable and not edge.hidden:
+                        target = edge.child.key(str(row.hidden[edge.column]))
+                        if target in broken:
+                            broken[key] = f"{target}: {broken[target]}"
+                            pending = True
+        return broken
+
+    # -- the difference
+
+    def _change(self) -> Change:
+        journal = self._journal
+        change = Change(errors=list(journal.errors.items()))
+        for node in journal.added:
+            if not node.type.is_hidden:
+                change.added.add(node)
+                change.fields[node] = change.edges[node] = ALL
+        change.removed = [node for node in journal.removed if not node.type.is_hidden]
+        for node, old in journal.rows.items():
+            if node.key in self.nodes and node not in journal.added and not node.type.is_hidden:
+                mask = _differing(old.values, node.row.values)
+                if mask:
+                    change.fields[node] = mask
+        for (parent, edge), before in journal.children.items():
+            if self.nodes.get(parent.key) is not parent or edge.hidden:
+                continue
+            after = parent.children[edge.index]
+            if before == after if edge.many else before is after:
+                continue
+            if parent not in change.added:
+                change.edges[parent] = change.edges.get(parent, 0) | (1 << edge.index)
+            if edge.many:
+                change.lists += _list_changes(parent, edge, before, after, journal)
+        return change
+
+
+def _differing(old: tuple[Any, ...] | None, new: tuple[Any, ...] | None) -> int:
+    if old is None or new is None:
+        return ALL
+    mask = 0
+    for i, (before, after) in enumerate(zip(old, new, strict=True)):
+        if not _same(before, after):
+            mask |= 1 << i
+    return mask
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Equal on the wire too: True == 1 and 1 == 1.0 in Python only."""
+    if before is after:
+        return True
+    if before != after or type(before) is not type(after):
+        return False
+    return not isinstance(before, dict | list) or orjson.dumps(before) == orjson.dumps(after)
+
+
+def _list_changes(
+    parent: Node, edge: Edge, before: list[Node], after: list[Node], journal: Journal
+) -> list[ListChange]:
+    """Take all that moved out, then put it in, one run of neighbours at a time, from the front."""
+    moved = journal.moved.get((parent, edge), set())
+    out = tuple(node.key for node in before if node in moved)
+    changes: list[ListChange] = []
+    run: list[str] = []
+    at = 0
+    for index, node in enumerate(after):
+        if node in moved:
+            if not run:
+                at = index
+            run.append(node.key)
+        elif run:
+            changes.append(ListChange(parent.key, edge, at, (), tuple(run)))
+            run = []
+    if run:
+        changes.append(ListChange(parent.key, edge, at, (), tuple(run)))
+    if not changes:
+        return [ListChange(parent.key, edge, 0, out, ())]
+    first = changes[0]
+    changes[0] = ListChange(first.node, edge, first.index, out, first.inserted)
+    return changes
