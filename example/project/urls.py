@@ -3,6 +3,5 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("chat.urls")),
-    path("", include("rxgraphql.urls")),
     path("admin/", admin.site.urls),
 ]

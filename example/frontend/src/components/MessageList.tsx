@@ -1,0 +1,91 @@
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { MessageState } from "../documents";
+import { fullTimeOf, timeOf } from "../format";
+import { groups } from "../groups";
+import { Avatar } from "./Avatar";
+import { Icon } from "./Icon";
+import { Message } from "./Message";
+import { Notice } from "./Notice";
+
+interface Props {
+  me: string;
+  messages: readonly MessageState[];
+}
+
+/** Follows the newest message as long as the reader is at the bottom. */
+export function MessageList({ me, messages }: Props) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const atBottom = useRef(true);
+  const [unseen, setUnseen] = useState(false);
+  const newest = messages.at(-1)?.id;
+  const grouped = useMemo(() => groups(messages), [messages]);
+
+  useLayoutEffect(() => {
+    if (atBottom.current) toBottom(scroller.current);
+  }, [messages]);
+  useEffect(() => {
+    if (!atBottom.current) setUnseen(true);
+  }, [newest]);
+
+  function onScroll(): void {
+    const element = scroller.current;
+    if (!element) return;
+    atBottom.current = element.scrollHeight - element.scrollTop - element.clientHeight < 48;
+    if (atBottom.current) setUnseen(false);
+  }
+
+  if (messages.length === 0) {
+    return (
+      <div className="messages">
+        <Notice title="Nothing said yet" calm>
+          Be the first.
+        </Notice>
+      </div>
+    );
+  }
+  return (
+    <div className="messages-frame">
+      <div
+        className="messages"
+        ref={scroller}
+        onScroll={onScroll}
+        tabIndex={0}
+        role="log"
+        aria-label="Messages"
+      >
+        {grouped.map((group) => {
+          const first = group.messages[0];
+          if (!first) return null;
+          return (
+            <section key={group.key}>
+              {group.day && <h3 className="day">{group.day}</h3>}
+              <div className="group">
+                <Avatar user={first.author} />
+                <div className="group-body">
+                  <p className="group-author">
+                    <strong>{first.author.name}</strong>
+                    <time dateTime={first.sentAt} title={fullTimeOf(first.sentAt)}>
+                      {timeOf(first.sentAt)}
+                    </time>
+                  </p>
+                  {group.messages.map((message) => (
+                    <Message key={message.id} me={me} message={message} />
+                  ))}
+                </div>
+              </div>
+            </section>
+          );
+        })}
+      </div>
+      {unseen && (
+        <button className="newer" onClick={() => toBottom(scroller.current, "smooth")}>
+          <Icon name="down" /> New messages
+        </button>
+      )}
+    </div>
+  );
+}
+
+function toBottom(element: HTMLElement | null, behavior: ScrollBehavior = "instant"): void {
+  element?.scrollTo({ top: element.scrollHeight, behavior });
+}

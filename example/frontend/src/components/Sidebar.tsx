@@ -1,0 +1,81 @@
+import { csrfToken, request } from "../client";
+import { type ProfileState, SetAway } from "../documents";
+import { follow, roomPath } from "../useRoute";
+import { Avatar } from "./Avatar";
+import { Icon } from "./Icon";
+
+interface Props {
+  profile: ProfileState;
+  room: string | null;
+  onClose: () => void;
+}
+
+export function Sidebar({ profile, room, onClose }: Props) {
+  return (
+    <aside className="sidebar">
+      <header className="brand">
+        <Icon name="logo" />
+        <h1>Team chat</h1>
+        <button className="icon-button sidebar-close" onClick={onClose} aria-label="Close the menu">
+          <Icon name="close" />
+        </button>
+      </header>
+
+      <nav aria-label="Rooms">
+        <h2 className="caption">Rooms</h2>
+        <ul className="rooms">
+          {profile.rooms.map(({ id, name, topic }) => (
+            <li key={id}>
+              <a
+                href={roomPath(name)}
+                onClick={follow}
+                title={topic}
+                aria-current={name === room ? "page" : undefined}
+              >
+                <span className="hash" aria-hidden="true">
+                  #
+                </span>
+                {name}
+              </a>
+            </li>
+          ))}
+        </ul>
+        <h2 className="caption">Behind the scenes</h2>
+        <ul className="rooms">
+          {profile.isStaff && (
+            <li>
+              <a href="/admin/chat/message/" target="_blank" rel="noreferrer">
+                <Icon name="admin" /> Django admin
+              </a>
+            </li>
+          )}
+          <li>
+            <a href="/graphql/" target="_blank" rel="noreferrer">
+              <Icon name="graph" /> GraphiQL
+            </a>
+          </li>
+        </ul>
+      </nav>
+
+      <footer className="account">
+        <Avatar user={profile} presence />
+        <div className="account-name">
+          <strong>{profile.name}</strong>
+          <button
+            className="away"
+            aria-pressed={profile.away}
+            onClick={() => void request(SetAway, { away: !profile.away })}
+          >
+            {profile.away ? "Away" : "Available"}
+          </button>
+        </div>
+        <form method="post" action="/logout/">
+          <input type="hidden" name="csrfmiddlewaretoken" value={csrfToken()} />
+          <button className="icon-button" aria-label="Sign out" title="Sign out">
+            <Icon name="leave" />
+          </button>
+        </form>
+      </footer>
+    </aside>
+  );
+}

@@ -1,0 +1,4 @@
+/* eslint-disable */
+export * from "./gql";
+export * from "./graphql";
+export * from "./websocket";

@@ -1,0 +1,16 @@
+import "@fontsource-variable/inter";
+import "./styles/base.css";
+import "./styles/chat.css";
+
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./App";
+
+const root = document.getElementById("root");
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <App />
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,124 @@
+"""`manage.py makefrontend`: from the channels to the frontend's typed documents.
+
+The schema goes to RX_SCHEMA_FILE, and the npm package's codegen, which it runs offline, writes the modules of
+RX_FRONTEND_DIR. What is up to date isn't written again, so that a development server reloads nothing for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from rxgraphql.conf import settings
+from rxgraphql.errors import ConfigurationError
+
+CODEGEN = "rxgraphql-codegen"
+
+
+class Command(BaseCommand):
+    help = "Writes the GraphQL schema to RX_SCHEMA_FILE and typed documents to RX_FRONTEND_DIR."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true", help="Write nothing; fail if anything is stale."
+        )
+
+    def handle(self, *, check: bool = False, **options: Any) -> None:
+        sdl = current_sdl()
+        stale = self.schema(sdl, check)
+        if settings.RX_FRONTEND_DIR is None:
+            self.stderr.write("RX_FRONTEND_DIR is not set: only the schema is exported.")
+        else:
+            stale += self.frontend(sdl, Path(settings.RX_FRONTEND_DIR).absolute(), check)
+        if stale:
+            names = "".join(f"\n  {name}" for name in stale)
+            raise CommandError(
+                f"Stale, or never written:{names}\nRun `{manage_py()} makefrontend` and commit the result."
+            )
+
+    def schema(self, sdl: str, check: bool) -> list[str]:
+        """Writes the SDL if it differs; with `check`, gives the file's name instead."""
+        path = schema_file()
+        if path.is_file() and path.read_text(encoding="utf-8") == sdl:
+            return []
+        if check:
+            return [shown(path)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sdl, encoding="utf-8", newline="\n")
+        self.stdout.write(f"wrote {shown(path)}")
+        return []
+
+    def frontend(self, sdl: str, folder: Path, check: bool) -> list[str]:
+        """Runs the codegen; with `check`, gives the names of the stale files."""
+        command = [
+            *codegen(folder),
+            "--schema=-",
+            f"--out={folder}",
+            f"--websocket-url={settings.RX_WEBSOCKET_URL}",
+        ]
+        if check:
+            command.append("--check")
+        done = subprocess.run(
+            command, input=sdl, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        if done.stdout.strip():
+            self.stdout.write(done.stdout.strip())
+        if check and done.returncode == 1:
+            return [line.removeprefix("stale: ") for line in done.stderr.splitlines() if line]
+        if done.returncode != 0:
+            raise CommandError(f"{CODEGEN} failed:\n{done.stderr.strip()}")
+        if done.stderr.strip():
+            self.stderr.write(done.stderr.strip())
+        return []
+
+
+def current_sdl() -> str:
+    from rxgraphql.schema import get_schema, print_sdl
+
+    try:
+        return print_sdl(get_schema()).rstrip() + "\n"
+    except ConfigurationError as error:
+        raise CommandError(f"The schema can't be built:\n{error}") from error
+
+
+def schema_file() -> Path:
+    """RX_SCHEMA_FILE, or `schema.graphql` beside manage.py."""
+    if settings.RX_SCHEMA_FILE is not None:
+        return Path(settings.RX_SCHEMA_FILE).absolute()
+    script = Path(sys.argv[0])
+    beside = script.absolute().parent if script.name == "manage.py" else Path.cwd()
+    return beside / "schema.graphql"
+
+
+def codegen(folder: Path) -> list[str]:
+    """The command of the codegen that is installed for the package around `folder`."""
+    node = shutil.which("node")
+    if node is None:
+        raise CommandError(
+            "Node.js is not on the PATH, and the frontend's types are made by it. Install Node 20 or newer "
+            "(https://nodejs.org), or unset RX_FRONTEND_DIR to export only the schema."
+        )
+    for parent in (folder, *folder.parents):
+        script = parent / "node_modules" / "@rxgraphql" / "client" / "bin" / f"{CODEGEN}.js"
+        if script.is_file():
+            return [node, str(script)]
+    raise CommandError(
+        f"The npm package @rxgraphql/client is not installed for {folder}. Run `npm install --save-dev "
+        "@rxgraphql/client` in your frontend; RX_FRONTEND_DIR must be a folder inside it."
+    )
+
+
+def shown(path: Path) -> str:
+    """As one would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def manage_py() -> str:
+    script = Path(sys.argv[0]).name
+    return f"python {script}" if script.endswith(".py") else script
