@@ -63,7 +63,7 @@ check-generated: .make/venv .make/npm .make/codegen
 test: test-python test-client test-browser ## All tests
 
 .PHONY: test-python
-test-python: .make/venv .make/npm .make/codegen
+test-python: .make/venv .make/npm .make/codegen .make/graphiql
 	$(BIN)/python -m pytest
 	RX_TEST_DATABASE=postgres $(BIN)/python -m pytest -m every_database
 
@@ -117,8 +117,8 @@ clean: ## Remove all that was made here, environments and the demo's database in
 		if [ -z "$$python" ]; then echo 'Python 3.11 or newer is needed, as python3.' >&2; exit 1; fi; \
 		"$$python" -m venv .venv; \
 	fi
-	$(BIN)/pip install --quiet --requirement requirements/dev.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install -qq --requirement requirements/dev.txt
+	$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .make/npm: package.json package-lock.json .npmrc $(wildcard */package.json */*/package.json) | .make

@@ -17,7 +17,7 @@ class BundleHook(BuildHookInterface[Any]):
         root = Path(self.root)
         # An editable install is served from the checkout, where the Makefile builds it. A source
         # distribution brings the bundle along and not the workspace to build it in.
-        if version == "editable" or not (root / "package-lock.json").exists():
+        if version == "editable" or not (root / "package-lock.json").exists() or built(root):
             return
         npm = shutil.which("npm")
         if npm is None:
@@ -25,5 +25,13 @@ class BundleHook(BuildHookInterface[Any]):
         if not (root / "node_modules").exists():
             subprocess.run([npm, "ci"], cwd=root, check=True)
         subprocess.run([npm, "run", "build", "-w", "rxgraphql/graphiql"], cwd=root, check=True)
-        if not (root / BUNDLE).exists():
-            raise RuntimeError(f"The build left no {BUNDLE}.")
+
+
+def built(root: Path) -> bool:
+    """Whether the bundle is there, and newer than all that it is made of."""
+    bundle = root / BUNDLE
+    if not bundle.exists():
+        return False
+    workspace = root / "rxgraphql" / "graphiql"
+    sources = [root / "package-lock.json", *workspace.glob("*.*"), *workspace.glob("src/**/*")]
+    return max(path.stat().st_mtime for path in sources) <= bundle.stat().st_mtime
