@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from django.db import models
@@ -59,7 +60,7 @@ class Record(models.Model):
     mood = models.CharField(max_length=10, choices=Mood, default=Mood.CALM)
     mood_or_blank = models.CharField(max_length=10, choices=Mood, blank=True)
     natural = models.PositiveIntegerField(default=0)
-    path = models.FilePathField(path="/", recursive=False, blank=True)
+    path = models.FilePathField(path=str(Path(__file__).parent), blank=True)
     priority = models.IntegerField(choices=Priority, default=Priority.LOW)
     slug = models.SlugField(blank=True)
     small = models.SmallIntegerField(default=0)
@@ -97,8 +98,12 @@ class Record(models.Model):
     def latest_tag(self) -> Tag | None:
         return self.tags.last()
 
-    def moods(self) -> set[str]:
-        return {"angry", "calm"}
+    def moods(self) -> list[str]:
+        return ["angry", "calm", "angry"]
+
+    @property
+    def mood_set(self) -> set[str]:
+        return {"angry", "calm", *"xyz"}
 
 
 class Profile(models.Model):
