@@ -99,7 +99,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "rest_framework",
     "rest_framework.authtoken",
-    *installed("rxgraphql.apps"),
+    *installed("rxgraphql"),
     "django.contrib.staticfiles",
     *installed("tests.values_app", "tests.chat", "tests.schema_app"),
 ]
