@@ -68,6 +68,8 @@ class Column:
         kinds = set(map(type, raw))
         nulls = NoneType in kinds
         kinds.discard(NoneType)
+        if not kinds and self._nullable:
+            return raw, {}
         start = self._fast.get(kinds.pop()) if len(kinds) == 1 else None
         if start is not None and (self._nullable or not nulls):
             try:
@@ -126,7 +128,7 @@ def compile_field(field: Field, type_: FieldType, model: type[models.Model]) -> 
     if isinstance(column, models.FileField):
         if not isinstance(field, serializers.FileField):
             return None
-        return Column(path, type_, _file(field, column), _file_url(field, column))
+        return Column(path, type_, _file(field, column), _file_url(field, column, type_))
     return Column(path, type_, represent, _fast(field, type_))
 
 
@@ -296,13 +298,14 @@ def _file(field: serializers.FileField, column: Any) -> Function:
     return represent
 
 
-def _file_url(field: serializers.FileField, column: Any) -> Mapping[type, Start]:
+def _file_url(field: serializers.FileField, column: Any, type_: FieldType) -> Mapping[type, Start]:
     if column.attr_class not in (models.fields.files.FieldFile, models.fields.files.ImageFieldFile):
         return {}
 
     def start() -> Function:
         by_url = getattr(field, "use_url", api_settings.UPLOADED_FILES_USE_URL)
         url = column.storage.url
-        return lambda name: (url(name) if by_url else name) if name else _decline(name)
+        no_file: Function = (lambda name: None) if type_.nullable else _decline
+        return lambda name: (url(name) if by_url else name) if name else no_file(name)
 
     return {str: start}

@@ -548,6 +548,7 @@ def test_lists_and_enums() -> None:
     for wrong in ("red", b"red", {"red": 1}, 5):
         with pytest.raises(ValueError, match="not a valid list"):
             colors(wrong)
+    unknown: Any
     for unknown in ("pink", 1, []):
         with pytest.raises(ValueError, match="not a valid Color"):
             to_graphql(color)(unknown)
