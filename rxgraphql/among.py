@@ -14,7 +14,7 @@ from django.db.models import F
 from django.db.models.lookups import Lookup
 
 
-class Among(Lookup[bool]):
+class Among(Lookup):
     """A condition for `filter()`: the column is one of the keys."""
 
     lookup_name = "rx_among"

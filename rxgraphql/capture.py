@@ -154,10 +154,10 @@ class Capture:
         }
         for model in apps.get_models(include_auto_created=True):
             if label_of(model) in wanted:
-                signals.post_save.connect(self.saved, sender=model, dispatch_uid="rxgraphql")
-                signals.post_delete.connect(self.deleted, sender=model, dispatch_uid="rxgraphql")
+                signals.post_save.connect(self.saved, model, weak=False, dispatch_uid="rxgraphql")
+                signals.post_delete.connect(self.deleted, model, weak=False, dispatch_uid="rxgraphql")
         for link in self.links.values():
-            signals.m2m_changed.connect(self.linked, sender=link.through, dispatch_uid="rxgraphql")
+            signals.m2m_changed.connect(self.linked, link.through, weak=False, dispatch_uid="rxgraphql")
 
     def disconnect(self) -> None:
         for model in apps.get_models(include_auto_created=True):

@@ -105,6 +105,7 @@ class Registry:
 
     @cached_property
     def built(self) -> Built:
+        self.discover()
         with self._lock:
             return Built(list(self._classes.items()))
 

@@ -238,11 +238,12 @@ class HubLog:
             retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
             health_check_interval=0,
         )
+        keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
         self._listener: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url,
+            **keepalive,
             socket_connect_timeout=2.0,
             socket_timeout=None,
-            socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
         )
         self._watch = self._client.register_script(WATCH)

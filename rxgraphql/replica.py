@@ -126,6 +126,8 @@ class Replica:
         # rows that could not be serialized: of held nodes (they keep their last values), and of rows that can't be shown at all
         self.stale: dict[str, str] = {}
         self.broken: dict[str, str] = {}
+        # keys that are not held -> the nodes whose columns point there
+        self._dangling: dict[str, dict[Node, None]] = {}
         # rows and lists read up to here may be newer than entries with lower tickets
         self.loaded_end = 0
         self._edges_by_link: dict[str, list[Edge]] = {}
@@ -164,6 +166,7 @@ class Replica:
         self.nodes.clear()
         self.stale.clear()
         self.broken.clear()
+        self._dangling.clear()
         self._begin()
         self.absorb(loaded, start, end)
         self._let_go()
@@ -181,7 +184,7 @@ class Replica:
                 continue
             for pk, row in rows.items():
                 key = node_type.key(pk)
-                if key in self.nodes or key in self.broken:
+                if key in self.nodes or key in self.broken or key in self._dangling:
                     return True
                 if row is not None and any(
                     edge.parent.key(str(row.hidden[edge.column])) in self.nodes
@@ -252,6 +255,8 @@ class Replica:
                 continue
             for pk, row in rows.items():
                 node = self.nodes.get(node_type.key(pk))
+                for pointing in self._dangling.pop(node_type.key(pk), ()):
+                    self._want_again(pointing)
                 if node is None:
                     if row is not None:
                         unknown.append((name, pk, row))
@@ -322,7 +327,7 @@ class Replica:
 
     def _want_again(self, node: Node) -> None:
         """Reads the row again that shows or points at something that changed; through hidden ones, whoever shows those."""
-        if node.key not in self.nodes:
+        if self.nodes.get(node.key) is not node:
             return
         if not node.type.is_virtual:
             self._wanted.row(node.type, node.pk)
@@ -443,7 +448,8 @@ class Replica:
     def _rederive(self, node: Node, old: Row, entry: Entry | None, fresh: bool) -> None:
         row = node.row
         for edge in node.type.edges:
-            if edge.kind == "forward" and row.hidden[edge.column] != old.hidden[edge.column]:
+            changed = edge.kind == "forward" and row.hidden[edge.column] != old.hidden[edge.column]
+            if changed and entry is not None:
                 self._point(node, edge, entry, fresh)
         for edge in node.type.inbound:
             if edge not in self._in_tree:
@@ -639,6 +645,9 @@ class Replica:
                 self._unhold(node, edge, current)
             if child is not None:
                 self._hold(node, edge, child)
+        if child is None and target is not None:
+            # gone already, or not to be shown: an entry that names it concerns the one who points there
+            self._dangling.setdefault(edge.child.key(str(target)), {})[node] = None
 
     def _set_list(self, parent: Node, edge: Edge, pks: list[str]) -> None:
         children = [

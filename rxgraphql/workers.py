@@ -61,7 +61,10 @@ class Workers:
 
     async def stop(self) -> None:
         """Closes the threads and their connections."""
-        await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
+        await asyncio.get_running_loop().run_in_executor(None, self._shut)
+
+    def _shut(self) -> None:
+        self._pool.shutdown()
         for connection in self._opened.values():
             connection.close()
         self._opened.clear()
