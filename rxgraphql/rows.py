@@ -132,6 +132,14 @@ class RowReader:
         with project_locale():
             return self._read(queryset, extra)
 
+    def value(self, instance: Any, name: str) -> Any:
+        """One field of one instance, as `read()` would give it. Raises what the field raises."""
+        field = next(field for field in self._fields if field.name == name)
+        with project_locale():
+            if self._whole is not None:
+                instance = self._whole.to_representation(instance)
+            return field.read(instance)
+
     def _read(
         self, queryset: QuerySet[Any], extra: tuple[str, ...]
     ) -> list[tuple[str, Row, tuple[Any, ...]]]:

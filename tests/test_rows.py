@@ -477,6 +477,20 @@ def test_a_field_patched_on_its_serializer_is_not_compiled() -> None:
     assert (read(node_type(PatchedSerializer))[0].values or ())[0] == "cba"
 
 
+@pytest.mark.parametrize("serializer_class", [CompiledSerializer, InstanceSerializer])
+def test_one_value_of_an_instance(
+    serializer_class: type[serializers.ModelSerializer[Any]],
+) -> None:
+    """A field asked of an instance at hand gives what its row has."""
+    record(char="a", file="b.png", mood="angry")
+    row = Record.objects.get()
+    node = node_type(serializer_class)
+    reader = RowReader(node)
+    with timezone.override("Asia/Kathmandu"):
+        values = tuple(reader.value(row, field.name) for field in node.fields)
+    assert [values] == [row.values for row in read(node)]
+
+
 # ---------------------------------------------------------------------------------- context and locale
 
 
