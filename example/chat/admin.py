@@ -1,7 +1,9 @@
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils import timezone
 
 from chat.models import ChatRoom, Message, Reaction, User
 
@@ -27,6 +29,11 @@ class MessageAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         return Message.with_hidden.all()
+
+    def save_model(self, request: HttpRequest, obj: Message, form: ModelForm, change: bool) -> None:
+        if change and "text" in form.changed_data:
+            obj.edited_at = timezone.now()
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(ChatRoom)

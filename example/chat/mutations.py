@@ -32,9 +32,8 @@ class Mutation:
         await found.asave(update_fields=["text", "edited_at"])
         return found
 
-    @strawberry.mutation
+    @strawberry.mutation(description="Hides it from everybody; the admin still has it.")
     async def delete_message(self, info: Info, message: strawberry.ID) -> strawberry.ID:
-        """Hides the message from everybody; the admin still has it."""
         found = await own_message(info, message)
         found.hidden = True
         await found.asave(update_fields=["hidden"])

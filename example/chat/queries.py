@@ -9,8 +9,7 @@ UserType = rxgraphql.type_for(UserSerializer)
 
 @strawberry.type
 class Query:
-    @strawberry.field
+    @strawberry.field(description="Who is signed in.")
     async def me(self, info: Info) -> UserType | None:
-        """Who is signed in."""
         user = await info.context["request"].auser()
         return user if user.is_authenticated else None

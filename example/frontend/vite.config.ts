@@ -1,5 +1,5 @@
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vitest/config";
+import { defineConfig } from "vite";
 
 const django = "http://localhost:8000";
 
@@ -13,5 +13,4 @@ export default defineConfig(({ command }) => ({
       "^/(admin|login|logout|static)/": django,
     },
   },
-  test: { environment: "happy-dom" },
 }));

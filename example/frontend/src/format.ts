@@ -13,10 +13,16 @@ export function fullTimeOf(moment: string): string {
   return full.format(new Date(moment));
 }
 
-/** "today", "yesterday", or the date. */
+/** "Today", "Yesterday", or the date. */
 export function dayOf(moment: string, now: Date = new Date()): string {
   const days = Math.round((startOfDay(new Date(moment)) - startOfDay(now)) / DAY);
-  return days === 0 || days === -1 ? relative.format(days, "day") : date.format(new Date(moment));
+  return capitalized(
+    days === 0 || days === -1 ? relative.format(days, "day") : date.format(new Date(moment)),
+  );
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toLocaleUpperCase() + text.slice(1);
 }
 
 function startOfDay(moment: Date): number {
