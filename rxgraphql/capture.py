@@ -33,6 +33,8 @@ class ChangeSet:
     link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
     # links of which a row changed in a way that only the old row could tell
     links_unknown: set[str] = field(default_factory=set)
+    # label -> rows that were deleted on the way, even if there is one under the same key in the end
+    deleted: dict[str, set[str]] = field(default_factory=dict)
 
     def row(self, label: str, pk: Any) -> None:
         self.rows.setdefault(label, set()).add(str(pk))
@@ -57,6 +59,8 @@ class ChangeSet:
             self.rows.setdefault(label, set()).update(pks)
         for label, pairs in other.links.items():
             self.links.setdefault(label, set()).update(pairs)
+        for label, pks in other.deleted.items():
+            self.deleted.setdefault(label, set()).update(pks)
         self.link_ends |= other.link_ends
         self.links_unknown |= other.links_unknown
 
@@ -195,6 +199,7 @@ class Capture:
         def mark(changes: ChangeSet) -> None:
             if label in self.labels:
                 changes.row(label, pk)
+                changes.deleted.setdefault(label, set()).add(str(pk))
                 for link_label, is_a in self.ends.get(label, ()):
                     changes.link_ends.add((link_label, is_a, str(pk)))
             if link is not None:

@@ -55,6 +55,8 @@ class Entry(msgspec.Struct, array_like=True):
     link_sets: list[tuple[str, bool, str, list[str]]] = []
     # links of which nobody knows what they were before
     links_unknown: list[str] = []
+    # node type -> keys of rows that were deleted and made anew: what pointed at the old row may not point at the new one
+    recreated: dict[str, list[str]] = {}
     # filled in from the frame
     sequence: int = 0
     epoch: str = ""

@@ -109,7 +109,18 @@ class Publisher:
             links,
             self._link_sets(changes.link_ends, ticket, using),
             sorted(changes.links_unknown & ticket.watched),
+            self._recreated(changes, rows),
         )
+
+    def _recreated(
+        self, changes: ChangeSet, rows: dict[str, dict[str, Row | None]]
+    ) -> dict[str, list[str]]:
+        found = {
+            node_type.name: [pk for pk in sorted(pks) if rows.get(node_type.name, {}).get(pk)]
+            for label, pks in changes.deleted.items()
+            for node_type in self.types.get(label, ())
+        }
+        return {name: pks for name, pks in found.items() if pks}
 
     def _links(
         self, label: str, pairs: Iterable[tuple[str, str]], using: str

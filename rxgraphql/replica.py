@@ -273,9 +273,21 @@ class Replica:
                 else:
                     # which of the two reads saw more can't be known
                     self._wanted.row(node_type, pk)
+        for name, pks in entry.recreated.items():
+            for pk in pks if name in self._types else ():
+                node = self.nodes.get(self._types[name].key(pk))
+                if node is not None:
+                    self._ask_who_points_at(node)
         for node in gone:
             self._delete(node)
         return unknown
+
+    def _ask_who_points_at(self, node: Node) -> None:
+        """SET_NULL sends no signal: the rows that point at one that was deleted are read again."""
+        for edge, parents in node.held_by.items():
+            if edge.kind == "forward":
+                for parent in list(parents):
+                    self._want_again(parent)
 
     def _set_row(self, node: Node, row: Row, start: int, end: int) -> None:
         node.start, node.end = start, end
@@ -309,6 +321,10 @@ class Replica:
                     parent.children[edge.index].remove(node)
                     self._reorder.setdefault((parent, edge), []).append(node)
 
+    def _held(self, parent: Node, edge: Edge) -> list[Node]:
+        """The children, those included that are out of their list for a moment."""
+        return [*parent.child_nodes(edge), *self._reorder.get((parent, edge), ())]
+
     def _put_in_order(self) -> None:
         for (parent, edge), nodes in self._reorder.items():
             for node in nodes:
@@ -317,11 +333,11 @@ class Replica:
         self._reorder = {}
 
     def _delete(self, node: Node) -> None:
+        self._ask_who_points_at(node)
         for edge, parents in list(node.held_by.items()):
             for parent in list(parents):
                 self._unhold(parent, edge, node)
-                if edge.kind == "forward" or edge.shows != "nothing":
-                    # SET_NULL sends no signal: what pointed here is read again
+                if edge.shows != "nothing":
                     self._want_again(parent)
         self._drop(node)
 
@@ -378,7 +394,7 @@ class Replica:
             parent = self.nodes.get(edge.parent.key(pk))
             if parent is None:
                 return
-            now = [child.pk for child in parent.child_nodes(edge)]
+            now = [child.pk for child in self._held(parent, edge)]
             pairs = [(pk, child, True) for child in others]
             pairs += [(pk, child, False) for child in now if child not in others]
         else:
@@ -586,7 +602,7 @@ class Replica:
         self._remove(node)
         released = []
         for edge in node.type.edges:
-            for child in list(node.child_nodes(edge)):
+            for child in self._held(node, edge):
                 holders = child.held_by.get(edge, {})
                 holders.pop(node, None)
                 if not holders:

@@ -1,0 +1,406 @@
+"""Random orders of the steps of writers and of a replica, with the real database, reader and replica, and no Redis.
+
+A writer commits, takes a ticket, reads, appends. A replica subscribes, notes the counter, loads, notes it again; it applies
+entries in the log's order and loads what they leave open, while others wait. Every step of every actor can come at any moment.
+In the end the folded events equal the serializer's output, and no row has ever gone back to an older value.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from rxgraphql import publish as publishing
+from rxgraphql.capture import ChangeSet
+from rxgraphql.channel import registry
+from rxgraphql.log import Entry, Ticket
+from rxgraphql.replica import Change, Node, Replica
+from rxgraphql.snapshot import Loaded, Wanted, load
+from rxgraphql.tree import Edge
+from tests.chat.channels import RoomChannel
+from tests.chat.models import Message, Profile, Reaction, Room, Tag
+from tests.folding import expected
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Log:
+    """The counter and the entries in their order."""
+
+    def __init__(self) -> None:
+        self.counter = 0
+        self.entries: list[Entry] = []
+
+
+class Writer:
+    """The four steps of one commit."""
+
+    def __init__(self, log: Log, publisher: publishing.Publisher, change: Any, rng: random.Random) -> None:
+        self.log = log
+        self.publisher = publisher
+        self.change = change
+        self.rng = rng
+        self.changes = ChangeSet()
+        self.ticket = Ticket("", 0, frozenset())
+        self.entry: Entry | None = None
+        self.steps = deque([self.commit, self.take_ticket, self.read, self.append])
+
+    def commit(self) -> None:
+        global committed
+        committed = self.changes
+        self.change(self.rng)
+
+    def take_ticket(self) -> None:
+        self.log.counter += 1
+        self.ticket = Ticket("", self.log.counter, frozenset(self.changes.labels()))
+
+    def read(self) -> None:
+        self.entry = self.publisher._entry("default", self.changes, self.ticket)
+
+    def append(self) -> None:
+        assert self.entry is not None
+        self.entry.ticket, self.entry.end = self.ticket.number, self.log.counter
+        self.log.entries.append(self.entry)
+
+
+committed = ChangeSet()
+
+
+class Reader:
+    """A replica with its steps: the first load, then entries, each with the loads that it needs."""
+
+    def __init__(self, log: Log, pk: str) -> None:
+        self.log = log
+        self.replica = Replica(RoomChannel(), pk)
+        self.taken = 0
+        self.highest = 0
+        self.wanted: Wanted | None = None
+        self.start = 0
+        self.loaded: Loaded | None = None
+        self.whole = False
+        self.steps: deque[Any] = deque([self.subscribe])
+        self.mirror: dict[str, tuple[Any, ...]] = {}
+        self.lists: dict[tuple[str, str], list[str]] = {}
+        self.shown: dict[str, int] = {}
+        self.went_back: list[str] = []
+        self.loads = 0
+
+    def subscribe(self) -> None:
+        self.taken = len(self.log.entries)
+        self.highest = self.log.counter
+        self.load_whole()
+
+    def load_whole(self) -> None:
+        self.whole = True
+        self.wanted = self.replica.wish()
+        self.steps = deque([self.note, self.load, self.note_again])
+
+    def note(self) -> None:
+        self.start = self.log.counter
+
+    def load(self) -> None:
+        assert self.wanted is not None
+        self.loads += 1
+        held = frozenset() if self.whole else self.replica.nodes
+        self.loaded = load(self.wanted, held)
+
+    def note_again(self) -> None:
+        assert self.loaded is not None
+        if self.whole:
+            self.whole = False
+            assert self.replica.replace(self.loaded, self.start, self.log.counter)
+            self.mirror.clear()
+            self.lists.clear()
+            for node in self.replica.nodes.values():
+                if not node.type.is_hidden:
+                    self.see(node)
+                    for edge in node.type.edges:
+                        if edge.many and not edge.hidden:
+                            self.lists[node.key, edge.name] = [n.key for n in node.child_nodes(edge)]
+            self.next()
+            return
+        self.wanted = self.replica.absorb(self.loaded, self.start, self.log.counter)
+        if self.wanted:
+            self.steps = deque([self.note, self.load, self.note_again])
+        else:
+            self.finish()
+
+    def next(self) -> None:
+        self.steps = deque([self.apply])
+
+    @property
+    def ready(self) -> bool:
+        return self.steps[0] != self.apply or self.taken < len(self.log.entries)
+
+    def apply(self) -> None:
+        entry = self.log.entries[self.taken]
+        self.taken += 1
+        fresh = entry.ticket > self.highest
+        self.highest = max(self.highest, entry.end)
+        if not self.replica.concerns(entry):
+            self.next()
+            return
+        self.wanted = self.replica.apply(entry, fresh)
+        if self.wanted:
+            self.steps = deque([self.note, self.load, self.note_again])
+        else:
+            self.finish()
+
+    def finish(self) -> None:
+        change = self.replica.finish()
+        if self.replica.must_reload:
+            self.load_whole()
+            return
+        self.fold(change)
+        self.next()
+
+    def fold(self, change: Change) -> None:
+        for node in change.removed:
+            del self.mirror[node.key]
+            self.lists = {at: keys for at, keys in self.lists.items() if at[0] != node.key}
+        for node in {**change.fields, **change.edges}:
+            self.see(node)
+        for moved in change.lists:
+            if moved.edge.hidden:
+                continue
+            keys = self.lists.setdefault((moved.node, moved.edge.name), [])
+            keys[:] = [key for key in keys if key not in moved.removed]
+            keys[moved.index : moved.index] = [key for key in moved.inserted if key not in keys]
+
+    def see(self, node: Node) -> None:
+        singles = tuple(
+            (child.key if (child := node.children[edge.index]) is not None else None)
+            for edge in node.type.edges
+            if not edge.many and not edge.hidden
+        )
+        assert node.row.values is not None
+        self.mirror[node.key] = (node.row.values, singles)
+        if node.type.name == "Message":
+            # edits only ever raise it
+            edits = int(node.row.values[0].split()[1])
+            if edits < self.shown.get(node.key, 0):
+                self.went_back.append(node.key)
+            self.shown[node.key] = edits
+
+    def check(self) -> None:
+        """The mirror made of changes is the replica, and the replica is what DRF says."""
+        for key, node in self.replica.nodes.items():
+            if node.type.is_hidden:
+                continue
+            assert node.row.values == self.mirror[key][0], key
+            for edge in node.type.edges:
+                if edge.many and not edge.hidden:
+                    children = [n.key for n in node.child_nodes(edge)]
+                    assert self.lists.get((key, edge.name), []) == children, (key, edge)
+        visible = {k for k, n in self.replica.nodes.items() if not n.type.is_hidden}
+        assert visible == set(self.mirror)
+        root = self.replica.root
+        assert root is not None
+        assert tree(root) == expected(RoomChannel, root.pk)
+        self.check_holders()
+
+    def check_holders(self) -> None:
+        """Who holds whom is the same from both sides, and nothing is held that no path reaches."""
+        held: dict[Node, set[tuple[Edge, Node]]] = {n: set() for n in self.replica.nodes.values()}
+        for node in self.replica.nodes.values():
+            for edge in node.type.edges:
+                for child in node.child_nodes(edge):
+                    held[child].add((edge, node))
+        for node, holders in held.items():
+            assert {(e, p) for e, ps in node.held_by.items() for p in ps} == holders
+            assert holders or node is self.replica.root
+
+
+def tree(node: Node) -> dict[str, Any]:
+    values = node.row.values or ()
+    out: dict[str, Any] = {"id": node.pk}
+    out |= {f.graphql_name: v for f, v in zip(node.type.fields, values, strict=True)}
+    for edge in node.type.edges:
+        if edge.hidden:
+            continue
+        if edge.many:
+            out[edge.graphql_name] = [tree(child) for child in node.child_nodes(edge)]
+        else:
+            child = node.children[edge.index]
+            out[edge.graphql_name] = None if child is None else tree(child)
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ changes
+
+
+def some(rng: random.Random, model: Any) -> Any:
+    manager = getattr(model, "everything", model._default_manager)
+    return rng.choice(list(manager.order_by("pk")) or [None])
+
+
+def edit(rng: random.Random) -> None:
+    with transaction.atomic():
+        message = some(rng, Message)
+        if message is not None:
+            word, count = message.text.split()
+            message.text = f"{word} {int(count) + 1}"
+            message.save()
+
+
+def create(rng: random.Random) -> None:
+    with transaction.atomic():
+        message = Message.everything.create(
+            room=some(rng, Room), author=some(rng, User), text="new 0", position=rng.randrange(5)
+        )
+        if rng.random() < 0.5:
+            message.tags.add(some(rng, Tag))
+        if rng.random() < 0.5:
+            Reaction.objects.create(message=message, user=some(rng, User), emoji="+1")
+
+
+def field(name: str, value: Any, model: Any = Message) -> Any:
+    def change(rng: random.Random) -> None:
+        row = some(rng, model)
+        if row is not None:
+            setattr(row, name, value(rng))
+            row.save(update_fields=[name])
+
+    change.__name__ = f"set_{name}"
+    return change
+
+
+def delete_message(rng: random.Random) -> None:
+    if (message := some(rng, Message)) is not None:
+        message.delete()
+
+
+def recreate(rng: random.Random) -> None:
+    with transaction.atomic():
+        message = some(rng, Message)
+        if message is not None:
+            pk, text = message.pk, message.text
+            message.delete()
+            Message.everything.create(pk=pk, room=some(rng, Room), author=some(rng, User), text=text)
+
+
+def delete_user(rng: random.Random) -> None:
+    user = User.objects.order_by("pk").last()
+    if user is not None and User.objects.count() > 2:
+        user.delete()
+
+
+def add_user(rng: random.Random) -> None:
+    user = User.objects.create(username=f"u{rng.random()}")
+    Profile.objects.create(user=user)
+
+
+def toggle(name: str, model: Any, other: Any) -> Any:
+    def change(rng: random.Random) -> None:
+        row, target = some(rng, model), some(rng, other)
+        if row is not None and target is not None:
+            manager = getattr(row, name)
+            (manager.remove if rng.random() < 0.5 else manager.add)(target)
+
+    change.__name__ = f"toggle_{name}"
+    return change
+
+
+def react(rng: random.Random) -> None:
+    if (message := some(rng, Message)) is not None:
+        Reaction.objects.create(message=message, user=some(rng, User), emoji="!")
+
+
+def move_reaction(rng: random.Random) -> None:
+    reaction, message = some(rng, Reaction), some(rng, Message)
+    if reaction is not None:
+        reaction.message = message
+        reaction.save()
+
+
+CHANGES = [
+    edit,
+    edit,
+    create,
+    create,
+    field("room", lambda rng: some(rng, Room)),
+    field("author", lambda rng: some(rng, User)),
+    field("editor", lambda rng: rng.choice([None, some(rng, User)])),
+    field("position", lambda rng: rng.randrange(5)),
+    field("hidden", lambda rng: rng.random() < 0.5),
+    field("pinned", lambda rng: rng.choice([None, some(rng, Message)]), Room),
+    field("name", lambda rng: f"r{rng.random()}", Room),
+    field("name", lambda rng: f"t{rng.random()}", Tag),
+    field("username", lambda rng: f"n{rng.random()}", User),
+    field("color", lambda rng: f"c{rng.randrange(9)}", Profile),
+    delete_message,
+    recreate,
+    delete_user,
+    add_user,
+    toggle("members", Room, User),
+    toggle("chat_rooms", User, Room),
+    toggle("tags", Message, Tag),
+    react,
+    move_reaction,
+]
+
+
+@pytest.fixture
+def publisher(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> publishing.Publisher:
+    found = publishing.publisher()
+    assert found is not None
+    assert found.layout == registry.built.layout
+    monkeypatch.setattr(publishing, "publish", lambda using, changes: committed.update(changes))
+    return found
+
+
+def seed_world() -> Room:
+    for model in (Reaction, Message.everything, Room, User, Tag):
+        getattr(model, "objects", model).all().delete()
+    rooms = [Room.objects.create(name=f"room {i}") for i in range(2)]
+    users = [User.objects.create(username=f"user {i}") for i in range(3)]
+    tags = [Tag.objects.create(name=f"tag {i}") for i in range(2)]
+    rooms[0].members.set(users[:2])
+    for i in range(4):
+        message = Message.everything.create(
+            room=rooms[i % 2], author=users[i % 3], text=f"m{i} 0", position=i
+        )
+        message.tags.add(tags[i % 2])
+        Reaction.objects.create(message=message, user=users[0], emoji="+1")
+    return rooms[0]
+
+
+def play(publisher: publishing.Publisher, seed: int, writers: int) -> list[str]:
+    """One random order; gives its steps."""
+    rng = random.Random(seed)
+    room = seed_world()
+    log = Log()
+    reader = Reader(log, str(room.pk))
+    actors = [Writer(log, publisher, rng.choice(CHANGES), rng) for _ in range(writers)]
+    story: list[str] = []
+    while True:
+        at_once = [w for w in actors if w.steps][:3]
+        choices: list[Any] = at_once + ([reader] if reader.ready else [])
+        if not choices:
+            break
+        actor = rng.choice(choices)
+        step = actor.steps.popleft()
+        name = getattr(actor, "change", None)
+        story.append(f"{getattr(name, '__name__', 'replica')}: {step.__name__}")
+        step()
+    assert not reader.went_back
+    reader.check()
+    return story
+
+
+@pytest.mark.parametrize("block", range(40))
+def test_any_order_converges_and_no_row_goes_back(
+    publisher: publishing.Publisher, block: int
+) -> None:
+    """Whatever the order of commits, tickets, reads, appends and loads, the replica ends equal to DRF and never goes back."""
+    for seed in range(block * 25, block * 25 + 25):
+        try:
+            play(publisher, seed, writers=12)
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
