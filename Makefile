@@ -25,13 +25,15 @@ help: ## Show this
 
 .PHONY: demo
 demo: setup ## Set up, build and serve the example at PORT=8000
-	$(MANAGE) migrate --verbosity 0
-	$(MANAGE) seed
-	@printf '\n%s\n' \
-		'The chat    http://127.0.0.1:$(PORT)/' \
-		'The admin   http://127.0.0.1:$(PORT)/admin/' \
-		'GraphiQL    http://127.0.0.1:$(PORT)/graphql/'
-	$(MANAGE) runserver 127.0.0.1:$(PORT)
+	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) seed
+	@printf '%s\n' \
+		'' \
+		'  The chat    http://127.0.0.1:$(PORT)/' \
+		'  The admin   http://127.0.0.1:$(PORT)/admin/' \
+		'  GraphiQL    http://127.0.0.1:$(PORT)/graphql/' \
+		''
+	@$(MANAGE) runserver 127.0.0.1:$(PORT)
 
 .PHONY: setup
 setup: .make/venv .make/npm .make/codegen .make/graphiql .make/chat ## Make the environments and all builds
