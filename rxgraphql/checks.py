@@ -89,13 +89,13 @@ def _origins_problem(origins: Any) -> str | None:
     # Here, since Strawberry takes a while to import and a process that only writes needs none of it.
     from strawberry.http.websocket_origin import normalize_allowed_origins
 
-    if isinstance(origins, str):
-        return "is a text."
+    if not isinstance(origins, list | tuple | set | frozenset):
+        return f"is {origins!r}, which is not a list."
     if "*" in origins:
         return "has '*': any page could act with the cookies of your users."
     try:
         normalize_allowed_origins(origins)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         return f"is not a list of origins: {error}"
     return None
 

@@ -22,6 +22,7 @@ from strawberry.django.views import AsyncGraphQLView
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL
 from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from rxgraphql import auth, messages, origins
 from rxgraphql.auth import RefusedError
@@ -38,6 +39,8 @@ BUNDLE: Final = PACKAGE / "static" / "rxgraphql" / "graphiql" / "graphiql.js"
 
 class GraphQLView(AsyncGraphQLView[Any, None]):
     """The project's schema over HTTP: JSON, or a stream of events for `Accept: text/event-stream`."""
+
+    schema: Any
 
     def __init__(self, schema: Any = None, **kwargs: Any) -> None:
         from rxgraphql.schema import get_schema
@@ -107,6 +110,26 @@ class GraphQLView(AsyncGraphQLView[Any, None]):
         if not (django_settings.DEBUG if enabled is None else enabled):
             raise HTTPException(404, "GraphiQL is off; RX_GRAPHIQL = True switches it on.")
         return await sync_to_async(graphiql_page)(request)
+
+    async def execute_single(self, *, request_data: Any, **kwargs: Any) -> ExecutionResult:  # type: ignore[override]
+        if request_data.query:
+            prepared = self.schema.prepare(
+                request_data.query, request_data.variables, request_data.operation_name
+            )
+            # Strawberry would execute it as a query, and fail.
+            if getattr(prepared, "kind", None) is OperationType.SUBSCRIPTION:
+                raise HTTPException(
+                    400, "A subscription needs `Accept: text/event-stream`, or a WebSocket."
+                )
+        return await super().execute_single(request_data=request_data, **kwargs)
+
+    def parse_json(self, data: str | bytes) -> Any:
+        value = super().parse_json(data)
+        if not isinstance(value, dict) and not (
+            isinstance(value, list) and all(isinstance(item, dict) for item in value)
+        ):
+            raise HTTPException(400, "A request must be a JSON object.")
+        return value
 
     def decode_json(self, data: str | bytes) -> object:
         return messages.decode(data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,9 +15,11 @@ from websockets.exceptions import InvalidStatus
 
 from rxgraphql.asgi import Application, refuse
 from rxgraphql.codes import CloseCode
+from rxgraphql.errors import ErrorCode
 from rxgraphql.protocol import Consumer, Handler
 from tests.no_channels import running, schema
-from tests.serving import Site, serve
+from tests.services import ROOT
+from tests.serving import Client, Site, serve
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -397,3 +401,82 @@ async def test_foreign_host(site: Site, settings: Any) -> None:
         async with site.connect():
             pass
     assert refused.value.response.status_code == 403
+
+
+def test_close_codes_are_documented() -> None:
+    """docs/protocol.md has the table of close codes, each with its reason and whether clients come back."""
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    rows = re.findall(r"^\| (\d{4}) \| ([^|]+) \| (yes|no) \|", text, re.MULTILINE)
+    assert rows == [
+        (str(code.value), code.reason, "yes" if code.retry else "no") for code in CloseCode
+    ]
+
+
+def test_error_codes_are_documented() -> None:
+    """And all error codes."""
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    assert re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE) == [
+        str(code) for code in ErrorCode
+    ]
+
+
+async def test_a_client_that_does_not_read(site: Site) -> None:
+    """Who asks and never reads the answers has to wait: nothing piles up at the server, and others are served."""
+    async with site.connect() as lazy, site.connect() as client:
+        await lazy.init()
+        await client.init()
+        lazy.connection.transport.pause_reading()
+        flooding = asyncio.ensure_future(flood(lazy))
+        for _ in range(100):
+            await client.send({"type": "ping"})
+            await client.receive()
+        assert not flooding.done()
+        flooding.cancel()
+        lazy.connection.transport.abort()
+
+
+async def flood(client: Client) -> None:
+    message = {"type": "ping", "payload": {"a": "x" * 3000}}
+    for _ in range(20_000):
+        await client.send(message)
+
+
+async def test_id_used_again_at_once(site: Site) -> None:
+    """An id may be used again as soon as `complete` was sent, however the first operation is ending."""
+    async with site.connect() as client:
+        await client.init()
+        for _ in range(50):
+            await client.subscribe("subscription { ticks(to: 1) }", id="a")
+            await client.send({"id": "a", "type": "complete"})
+        await client.subscribe("{ me }", id="b")
+        while (await client.receive())["id"] != "b":
+            pass
+        await client.subscribe("subscription { ticks(to: 1) }", id="a")
+        while (await client.receive()).get("id") != "a":
+            pass
+        assert len(running) == 1
+
+
+async def test_many_operations_at_once(site: Site) -> None:
+    """Operations of one socket run beside each other, and each answer has its own id."""
+    async with site.connect() as client:
+        await client.init()
+        for number in range(50):
+            await client.subscribe(f"mutation {{ double(number: {number}) }}", id=str(number))
+        answers = [await client.receive() for _ in range(100)]
+        doubled = {
+            int(answer["id"]): answer["payload"]["data"]["double"]
+            for answer in answers
+            if answer["type"] == "next"
+        }
+        assert doubled == {number: number * 2 for number in range(50)}
+
+
+async def test_an_id_is_any_text(site: Site) -> None:
+    """The id comes back as it was sent, quotes and all."""
+    async with site.connect() as client:
+        await client.init()
+        for key in ('"', "\\", "\n", "é", "\u2028", "x" * 500):
+            await client.subscribe("{ me }", id=key)
+            assert (await client.receive())["id"] == key
+            assert (await client.receive()) == {"id": key, "type": "complete"}
