@@ -75,7 +75,7 @@ test-client: .make/npm .make/codegen
 
 .PHONY: test-browser
 test-browser: setup chromium
-	npm run test:browser
+	CHROMIUM="$$(command -v "$${CHROMIUM:-chromium}")" npm run test:browser
 
 .PHONY: bench
 bench: .make/venv ## Ratios of this code to what one would write without it
@@ -142,11 +142,12 @@ clean: ## Remove all that was made here, environments and the demo's database in
 
 .PHONY: chromium
 chromium:
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi; \
+	@if command -v "$${CHROMIUM:-chromium}" >/dev/null; then exit; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; \
 		apt-get update -qq; \
 		apt-get install -qq -y --no-install-recommends chromium fonts-noto-color-emoji >/dev/null; \
 	else \
-		echo 'The browser tests need Chromium: install it, as `chromium` on the PATH.' >&2; exit 1; \
+		echo 'The browser tests need Chromium. Install it, or say where it is: CHROMIUM=/path.' >&2; \
+		exit 1; \
 	fi
