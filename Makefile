@@ -8,8 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
-BIN := $(CURDIR)/.venv/bin
-MANAGE := cd example && $(BIN)/python manage.py
+BIN := .venv/bin
+MANAGE := cd example && ../$(BIN)/python manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Python and npm of the machine; the pinned requirements are made for the first version tried.
