@@ -9,11 +9,12 @@ what to look at. (`run_on_commit` is private API of Django; tests pin what is re
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections, models
+from django.db import DatabaseError, connections, models
 from django.db.models import signals
 
 from rxgraphql.relations import Link, concrete, label_of
@@ -66,12 +67,13 @@ class ChangeSet:
 
 
 class CommitHook:
-    """Called by Django when the transaction has committed."""
+    """Called when the transaction has committed: by Django, or, `by_hand`, by the commit() that ends it."""
 
-    __slots__ = ("changes", "using")
+    __slots__ = ("by_hand", "changes", "using")
 
     def __init__(self, using: str) -> None:
         self.using = using
+        self.by_hand = False
         self.changes = ChangeSet()
 
     def __call__(self) -> None:
@@ -89,7 +91,9 @@ def pending(using: str) -> ChangeSet | None:
         return None
     # Transactions by hand (set_autocommit(False)): on_commit() would raise, and hooks would wait for autocommit
     _publish_at_commit(connection)
-    return _hook(connection).changes
+    hook = _hook(connection)
+    hook.by_hand = True
+    return hook.changes
 
 
 def _hook(connection: Any) -> CommitHook:
@@ -109,11 +113,16 @@ def _publish_at_commit(connection: Any) -> None:
 
     def commit_and_publish() -> None:
         commit()
-        hooks = connection.run_on_commit
-        ours = [entry for entry in hooks if type(entry[1]) is CommitHook]
-        connection.run_on_commit = [entry for entry in hooks if type(entry[1]) is not CommitHook]
+        # an atomic block commits through here too, and its hook is Django's to call, once autocommit is on again
+        ours = [e for e in connection.run_on_commit if type(e[1]) is CommitHook and e[1].by_hand]
+        if not ours:
+            return
+        connection.run_on_commit = [e for e in connection.run_on_commit if e not in ours]
         for _, hook, _ in ours:
             hook()
+        # What was read began a transaction of which the caller knows nothing: set_autocommit(True) would fail
+        with suppress(DatabaseError):
+            connection._rollback()
 
     commit_and_publish.is_rxgraphql = True  # type: ignore[attr-defined]
     connection.commit = commit_and_publish
@@ -150,6 +159,8 @@ class Capture:
                 self.ends.setdefault(label_of(end.related_model), []).append((link.label, is_a))  # type: ignore[arg-type]
 
         self.symmetrical = {link.label for link in self.links.values() if _is_symmetrical(link)}
+        # model -> (label, key's attname) of its table and of those that it inherits from: for these Django sends no signal
+        self.tables: dict[type[models.Model], list[tuple[str, str]]] = {}
 
     def connect(self) -> None:
         """Connects to each model by itself: a listener for all would turn off Django's fast deletes everywhere."""
@@ -157,7 +168,10 @@ class Capture:
             link.label for link in self.links.values() if not link.through._meta.auto_created
         }
         for model in apps.get_models(include_auto_created=True):
-            if label_of(model) in wanted:
+            self.tables[model] = [
+                (label, attname) for label, attname in _tables(model) if label in wanted
+            ]
+            if self.tables[model]:
                 signals.post_save.connect(self.saved, model, weak=False, dispatch_uid="rxgraphql")
                 signals.post_delete.connect(self.deleted, model, weak=False, dispatch_uid="rxgraphql")
         for link in self.links.values():
@@ -176,34 +190,35 @@ class Capture:
         created: bool,
         **_: Any,
     ) -> None:
-        label = concrete(sender)._meta.label_lower
-        link = self.links.get(label)
+        link = self.links.get(label_of(sender))
 
         def mark(changes: ChangeSet) -> None:
-            if label in self.labels:
-                changes.row(label, instance.pk)
+            for label, attname in self.tables[sender]:
+                if label in self.labels:
+                    changes.row(label, getattr(instance, attname))
             if link is not None:
-                changes.link(label, getattr(instance, link.a), getattr(instance, link.b))
+                _mark_link(changes, link, instance)
                 if not created:
-                    changes.links_unknown.add(label)
+                    changes.links_unknown.add(link.label)
 
         _mark(using, mark)
 
     def deleted(
         self, sender: type[models.Model], instance: models.Model, using: str, **_: Any
     ) -> None:
-        # Now: when the hook runs, Django has set the instance's key to None
-        pk, label = instance.pk, concrete(sender)._meta.label_lower
-        link = self.links.get(label)
+        link = self.links.get(label_of(sender))
 
         def mark(changes: ChangeSet) -> None:
-            if label in self.labels:
-                changes.row(label, pk)
-                changes.deleted.setdefault(label, set()).add(str(pk))
+            # Now: when the hook runs, Django has set the instance's key to None
+            for label, attname in self.tables[sender]:
+                pk = getattr(instance, attname)
+                if label in self.labels:
+                    changes.row(label, pk)
+                    changes.deleted.setdefault(label, set()).add(str(pk))
                 for link_label, is_a in self.ends.get(label, ()):
                     changes.link_ends.add((link_label, is_a, str(pk)))
             if link is not None:
-                changes.link(label, getattr(instance, link.a), getattr(instance, link.b))
+                _mark_link(changes, link, instance)
 
         _mark(using, mark)
 
@@ -240,6 +255,19 @@ class Capture:
 
         if pk_set is None or pk_set:
             _mark(using, mark)
+
+
+def _tables(model: type[models.Model]) -> list[tuple[str, str]]:
+    family = [concrete(model), *concrete(model)._meta.all_parents]
+    return [(label_of(one), one._meta.pk.attname) for one in family if one._meta.pk is not None]
+
+
+def _mark_link(changes: ChangeSet, link: Link, row: models.Model) -> None:
+    if row.get_deferred_fields() & {link.a, link.b}:
+        # asking would be a query, and of a deleted row an error
+        changes.links_unknown.add(link.label)
+    else:
+        changes.link(link.label, getattr(row, link.a), getattr(row, link.b))
 
 
 def _is_symmetrical(link: Link) -> bool:

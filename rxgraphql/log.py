@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -122,6 +122,11 @@ BEGIN: Final = _script("begin")
 APPEND: Final = _script("append")
 WATCH: Final = _script("watch")
 
+def _nonce() -> str:
+    """A new one for each call: an epoch that a process began twice must not look like one."""
+    return secrets.token_hex(8)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
 
@@ -129,9 +134,10 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 def read(frame: bytes) -> Entry | None:
     """The entry of a frame; None if it is of another format, which must be reloaded and never guessed."""
     head, _, body = frame.partition(b"\n")
-    format_, sequence, epoch, ticket, end = head.split(b" ")
+    format_, *rest = head.split(b" ")
     if format_ != FORMAT:
         return None
+    sequence, epoch, ticket, end = rest
     try:
         entry = _decoder.decode(body)
     except msgspec.DecodeError:
@@ -145,6 +151,10 @@ def head(frame: bytes) -> tuple[int, str]:
     """(sequence, epoch) of a frame of any format."""
     _, sequence, epoch, *_ = frame.partition(b"\n")[0].split(b" ")
     return int(sequence), epoch.decode()
+
+
+class BreakerOpen(LogUnavailable):
+    """Redis did not answer a moment ago, so it wasn't asked."""
 
 
 class WriterLog:
@@ -162,7 +172,6 @@ class WriterLog:
         self._begin = self._client.register_script(BEGIN)
         self._append = self._client.register_script(APPEND)
         self._unwatched_until: dict[str, float] = {}
-        self._nonce = secrets.token_hex(8)
         self._closed_until = 0.0
         self._failures = 0
         self._lock = threading.Lock()
@@ -176,10 +185,11 @@ class WriterLog:
     def begin(self, labels: Sequence[str]) -> Ticket | None:
         """A ticket, if any of the labels is watched. Raises LogUnavailable."""
         asked = time.monotonic()
-        keys = [self.keys.epoch, self.keys.counter]
+        keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        epoch, number, *flags = self._call(self._begin, keys, [self._nonce, PROMISE_MS])
+        arguments = [_nonce(), PROMISE_MS]
+        epoch, number, *flags = self._ask(lambda: self._begin(keys, arguments))
         for label, flag in zip(labels, flags, strict=True):
             if not flag:
                 self._unwatched_until[label] = asked + PROMISE_RELIED
@@ -192,34 +202,35 @@ class WriterLog:
         """True when it is in the log; False when the epoch has changed: take a new ticket, read again. Raises LogUnavailable."""
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence, self.keys.log]
         arguments = [
-            self._nonce,
+            _nonce(),
             ticket.epoch,
             ticket.number,
             _encoder.encode(entry),
             settings.RX_LOG_LENGTH,
             self.keys.channel,
         ]
-        done, _ = self._call(self._append, keys, arguments)
+        done, _ = self._ask(lambda: self._append(keys, arguments))
         return bool(done)
 
     def new_epoch(self) -> None:
         """Ends the log's history: every hub reloads. Raises LogUnavailable."""
-        try:
-            self._client.delete(self.keys.epoch)
-        except _FAILURES as error:
-            raise LogUnavailable(f"Redis can't be reached: {error}") from error
+        self._ask(lambda: self._client.delete(self.keys.epoch))
 
-    def _call(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
+    def _ask(self, command: Callable[[], Any]) -> Any:
         if time.monotonic() < self._closed_until:
-            raise LogUnavailable("Redis did not answer a moment ago; it is asked again shortly.")
+            raise BreakerOpen("Redis did not answer a moment ago; it is asked again shortly.")
         try:
-            reply = script(keys=keys, args=arguments)
+            reply = command()
         except _FAILURES as error:
+            self._unwatched_until.clear()
             with self._lock:
+                now = time.monotonic()
+                if now < self._closed_until:
+                    # another thread, which waited at the same time, has counted it
+                    raise BreakerOpen(f"Redis can't be reached: {error}") from error
                 pause = BREAKER_SECONDS[min(self._failures, len(BREAKER_SECONDS) - 1)]
                 self._failures += 1
-                self._closed_until = time.monotonic() + pause
-            self._unwatched_until.clear()
+                self._closed_until = now + pause
             raise LogUnavailable(f"Redis can't be reached: {error}") from error
         self._failures = 0
         return reply
@@ -249,7 +260,6 @@ class HubLog:
             retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
         )
         self._watch = self._client.register_script(WATCH)
-        self._nonce = secrets.token_hex(8)
         self._pubsub: Any = None
 
     async def subscribe(self) -> None:
@@ -286,7 +296,7 @@ class HubLog:
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
         try:
-            reply: Any = await self._watch(keys=keys, args=[self._nonce, LEASE_MS])
+            reply: Any = await self._watch(keys=keys, args=[_nonce(), LEASE_MS])
         except _FAILURES as error:
             raise LogUnavailable(f"Redis can't be reached: {error}") from error
         epoch, counter, sequence, promised, *generations = reply

@@ -11,19 +11,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import router
+from django.db import InterfaceError, OperationalError, router
 
 from rxgraphql import embedded
 from rxgraphql.capture import ChangeSet
 from rxgraphql.channel import Built, registry
 from rxgraphql.conf import settings
 from rxgraphql.errors import LogUnavailable
-from rxgraphql.log import Entry, Ticket, WriterLog
+from rxgraphql.log import PROMISE_RELIED, BreakerOpen, Entry, Ticket, WriterLog
 from rxgraphql.relations import Link
 from rxgraphql.rows import Row, project_locale
 from rxgraphql.snapshot import other_ends, pairs_present, rows_by_key
@@ -64,8 +64,13 @@ class Publisher:
             if labels or using in self._owed:
                 changes = self._with_owed(using, changes)
                 self._publish(using, changes)
+        except BreakerOpen:
+            self._owe(using, changes)
         except LogUnavailable as error:
-            logger.warning("Not published, owed until Redis answers: %s", error)
+            logger.warning("Nothing is published and changed keys are owed until then: %s", error)
+            self._owe(using, changes)
+        except (OperationalError, InterfaceError):
+            logger.exception("The changed rows could not be read; they are at the next commit.")
             self._owe(using, changes)
         except Exception:
             # The commit stands and the caller did nothing wrong
@@ -116,7 +121,11 @@ class Publisher:
         self, changes: ChangeSet, rows: dict[str, dict[str, Row | None]]
     ) -> dict[str, list[str]]:
         found = {
-            node_type.name: [pk for pk in sorted(pks) if rows.get(node_type.name, {}).get(pk)]
+            node_type.name: [
+                key
+                for key in sorted(str(node_type.to_python(pk)) for pk in pks)
+                if rows.get(node_type.name, {}).get(key)
+            ]
             for label, pks in changes.deleted.items()
             for node_type in self.types.get(label, ())
         }
@@ -125,8 +134,8 @@ class Publisher:
     def _links(
         self, label: str, pairs: Iterable[tuple[str, str]], using: str
     ) -> list[tuple[str, str, bool]]:
-        present = pairs_present(self.links[label], pairs, using)
-        return [(a, b, (a, b) in present) for a, b in sorted(pairs)]
+        present = pairs_present(self.links[label], sorted(pairs), using)
+        return [(a, b, is_present) for (a, b), is_present in present.items()]
 
     def _link_sets(
         self, ends: Iterable[tuple[str, bool, str]], ticket: Ticket, using: str
@@ -160,7 +169,8 @@ class Publisher:
         logger.error("More than %d keys are owed: every replica will reload instead.", MOST_OWED)
 
 
-_publishers: dict[tuple[int, str, str | None], Publisher] = {}
+_publishers: dict[tuple[Built, str, str | None], Publisher] = {}
+_embedded: tuple[float, str | None] = (0.0, None)
 _pid = os.getpid()
 _lock = threading.Lock()
 
@@ -168,11 +178,11 @@ _lock = threading.Lock()
 def publisher() -> Publisher | None:
     """The process's publisher; None where no server can have a listener."""
     global _pid
-    url = settings.REDIS_URL or embedded.running_url()
+    url = settings.REDIS_URL or _embedded_url()
     if url is None:
         return None
     built = registry.built
-    key = (id(built), url, settings.RX_NAMESPACE)
+    key = (built, url, settings.RX_NAMESPACE)
     found = _publishers.get(key)
     if found is not None and _pid == os.getpid():
         return found
@@ -183,11 +193,22 @@ def publisher() -> Publisher | None:
         return _publishers.setdefault(key, Publisher(built, WriterLog(url)))
 
 
+def _embedded_url() -> str | None:
+    """As a promise that nobody watches: looked for after the commit, relied on for less than a hub waits when it has started one."""
+    global _embedded
+    asked = time.monotonic()
+    until, url = _embedded
+    if asked >= until:
+        url = embedded.running_url()
+        _embedded = (asked + PROMISE_RELIED, url)
+    return url
+
+
 def publish(using: str, changes: ChangeSet) -> None:
     """What the commit hook calls. Never raises: a save must not fail for us."""
     try:
         found = publisher()
-    except (ImproperlyConfigured, ValueError):
+    except Exception:
         logger.exception("The log can't be reached.")
         return
     if found is not None:

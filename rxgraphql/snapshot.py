@@ -69,30 +69,34 @@ def rows_by_key(node_type: NodeType, pks: Iterable[str], using: str) -> dict[str
     return found
 
 
-def pairs_present(link: Link, pairs: Iterable[tuple[str, str]], using: str) -> set[tuple[str, str]]:
-    """Which of the pairs are linked now."""
-    wanted = set(pairs)
+def pairs_present(
+    link: Link, pairs: Iterable[tuple[str, str]], using: str
+) -> dict[tuple[str, str], bool]:
+    """Whether each of the pairs is linked now. Keys come back as the database spells them."""
     fields = {f.attname: f for f in link.through._meta.concrete_fields}
+    keys = [(_to_python(fields[link.a], a), _to_python(fields[link.b], b)) for a, b in pairs]
+    found = dict.fromkeys(((str(a), str(b)) for a, b in keys), False)
     rows = (
         link.through._base_manager.using(using)
-        .filter(
-            Among(link.a, {_to_python(fields[link.a], a) for a, _ in wanted}),
-            Among(link.b, {_to_python(fields[link.b], b) for _, b in wanted}),
-        )
+        .filter(Among(link.a, {a for a, _ in keys}), Among(link.b, {b for _, b in keys}))
         .order_by()
         .values_list(link.a, link.b)
     )
-    return {pair for a, b in rows if (pair := (str(a), str(b))) in wanted}
+    for a, b in rows:
+        if (pair := (str(a), str(b))) in found:
+            found[pair] = True
+    return found
 
 
 def other_ends(link: Link, is_a: bool, pks: Iterable[str], using: str) -> dict[str, list[str]]:
     """For each key of one side, the keys that it is linked to now."""
     near, far = (link.a, link.b) if is_a else (link.b, link.a)
     column = next(f for f in link.through._meta.concrete_fields if f.attname == near)
-    found: dict[str, list[str]] = {pk: [] for pk in pks}
+    keys = {str(key): key for key in (_to_python(column, pk) for pk in pks)}
+    found: dict[str, list[str]] = {pk: [] for pk in keys}
     rows = (
         link.through._base_manager.using(using)
-        .filter(Among(near, [_to_python(column, pk) for pk in found]))
+        .filter(Among(near, keys.values()))
         .order_by()
         .values_list(near, far)
     )
@@ -194,7 +198,7 @@ class Loader:
                 target = row.hidden[edge.column]
                 if target is not None and not self._known(edge.child, str(target)):
                     self._next.row(edge.child, str(target))
-            elif not held and (edge, pk) not in self.loaded.lists:
+            elif (edge, pk) not in self.loaded.lists and (not held or edge.shows == "change"):
                 self._next.list(edge, pk)
 
     def _known(self, node_type: NodeType, pk: str) -> bool:
