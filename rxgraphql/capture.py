@@ -173,9 +173,13 @@ class Capture:
             ]
             if self.tables[model]:
                 signals.post_save.connect(self.saved, model, weak=False, dispatch_uid="rxgraphql")
-                signals.post_delete.connect(self.deleted, model, weak=False, dispatch_uid="rxgraphql")
+                signals.post_delete.connect(
+                    self.deleted, model, weak=False, dispatch_uid="rxgraphql"
+                )
         for link in self.links.values():
-            signals.m2m_changed.connect(self.linked, link.through, weak=False, dispatch_uid="rxgraphql")
+            signals.m2m_changed.connect(
+                self.linked, link.through, weak=False, dispatch_uid="rxgraphql"
+            )
 
     def disconnect(self) -> None:
         for model in apps.get_models(include_auto_created=True):

@@ -107,7 +107,8 @@ class Registry:
     def built(self) -> Built:
         self.discover()
         with self._lock:
-            return Built(list(self._classes.items()))
+            # sorted: every process compiles the same, in whatever order it imports
+            return Built(sorted(self._classes.items()))
 
     def channels(self) -> tuple[type[StateChannel], ...]:
         """The channels without a fault, in order of their field names."""
@@ -217,6 +218,11 @@ def _arguments(channel: type[StateChannel], tree: StateTree) -> tuple[Argument, 
             f"lookup_field {lookup!r} is not a field of {model.__name__}.",
             "Name a unique field of the model, or override get_object().",
         ) from None
+    if field.is_relation:
+        raise Unsupported(
+            f"lookup_field {lookup!r} of {model.__name__} is a relation.",
+            "Name a plain column, or override get_object().",
+        )
     if not (field.unique or _sole_unique(model, lookup)):
         raise Unsupported(
             f"lookup_field {lookup!r} of {model.__name__} is not unique.",
@@ -251,13 +257,19 @@ def _sole_unique(model: type[models.Model], name: str) -> bool:
 
 
 def _annotated_arguments(channel: type[StateChannel]) -> tuple[Argument, ...]:
-    hints = typing.get_type_hints(channel.get_object)
+    try:
+        hints = typing.get_type_hints(channel.get_object)
+    except NameError as error:
+        raise Unsupported(
+            f"An annotation of get_object() can't be evaluated: {error}.",
+            "Import what it names outside of `if TYPE_CHECKING`.",
+        ) from None
     arguments = []
     for name, parameter in list(inspect.signature(channel.get_object).parameters.items())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise Unsupported(
-                f"get_object() takes *{name}, from which no GraphQL argument can be made.",
-                "Name each parameter and annotate it.",
+                f"get_object() takes {parameter}, from which no GraphQL argument can be made.",
+                "Name each parameter, annotate it, and let it be passed by its name.",
             )
         if name not in hints:
             raise Unsupported(

@@ -122,6 +122,7 @@ BEGIN: Final = _script("begin")
 APPEND: Final = _script("append")
 WATCH: Final = _script("watch")
 
+
 def _nonce() -> str:
     """A new one for each call: an epoch that a process began twice must not look like one."""
     return secrets.token_hex(8)

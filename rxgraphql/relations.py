@@ -8,16 +8,17 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import connections, models, router
-from django.db.models.expressions import Expression, F, OrderBy
+from django.db.models.expressions import Col, Expression, F, OrderBy, RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.lookups import Lookup
-from django.db.models.sql.where import NothingNode, WhereNode
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 
 from rxgraphql.errors import Unsupported
 
@@ -182,6 +183,11 @@ def _filters(manager: models.Manager[Any]) -> bool:
     """Whether the manager lets only some rows through; raises Unsupported if not by the row's own columns."""
     query = manager.all().query
     name = manager.model.__name__
+    if query.where != manager.all().query.where:
+        raise Unsupported(
+            f"{name}'s default manager filters by something else each time, such as the present moment.",
+            "Filter by a stored column: what passes must not change without a save of the row.",
+        )
     if query.is_sliced or query.distinct_fields or query.combinator:
         raise Unsupported(
             f"{name}'s default manager slices, combines or uses DISTINCT ON.",
@@ -212,6 +218,10 @@ def _check_where(node: Any, name: str) -> None:
                 f"{name}'s default manager filters by time or at random.",
                 "Filter by a stored column.",
             )
+        if isinstance(node, RawSQL):
+            raise _raw(name)
+    elif isinstance(node, ExtraWhere):
+        raise _raw(name)
     elif hasattr(node, "query") or hasattr(node, "alias_map"):
         raise Unsupported(
             f"{name}'s default manager filters by a subquery.",
@@ -219,6 +229,13 @@ def _check_where(node: Any, name: str) -> None:
         )
     elif isinstance(node, NothingNode):
         raise Unsupported(f"{name}'s default manager lets nothing through.", "Return rows from it.")
+
+
+def _raw(name: str) -> Unsupported:
+    return Unsupported(
+        f"{name}'s default manager filters by SQL of its own, which can't be looked into.",
+        "Filter by lookups on the row's own columns.",
+    )
 
 
 # ---------------------------------------------------------------------------------------------- order
@@ -246,6 +263,8 @@ class OrderColumn:
     attname: str
     descending: bool
     nulls_first: bool
+    # for keys, which are text in the hidden columns
+    convert: Callable[[str], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +283,11 @@ class Order:
 def order_of(model: type[models.Model]) -> Order:
     """The order in which the related managers of the model list its rows."""
     query = model._default_manager.all().query
+    if not query.standard_ordering:
+        raise Unsupported(
+            f"{model.__name__}'s default manager calls reverse().",
+            "Turn each column of its ordering around.",
+        )
     terms = list(query.order_by or query.extra_order_by or ())
     if not terms and query.default_ordering:
         terms = list(model._meta.ordering or ())
@@ -279,7 +303,8 @@ def order_of(model: type[models.Model]) -> Order:
             field = _own_column(model, name)
             if nulls_first is None:
                 nulls_first = nulls_first_ascending != descending
-            columns.append(OrderColumn(field.attname, descending, nulls_first))
+            convert = key_order(field) if field.is_relation or field.primary_key else None
+            columns.append(OrderColumn(field.attname, descending, nulls_first, convert))
             computable = computable and plain and _computable(field, connection)
     return Order(tuple(columns), computable, (*terms, "pk"))
 
@@ -302,15 +327,38 @@ def _term(term: Any, model: type[models.Model]) -> tuple[bool, Any, bool | None]
 
 
 def _names(expression: Any, model: type[models.Model]) -> list[str]:
-    parts = list(expression.flatten()) if hasattr(expression, "flatten") else []
-    if any(isinstance(part, Now | Random) for part in parts) or any(
-        hasattr(part, "query") for part in parts
+    """The columns of the model that the expression reads."""
+    query = Query(model)
+    try:
+        parts = list(_parts(expression.resolve_expression(query)))
+    except FieldError as error:
+        raise Unsupported(
+            f"{model.__name__} is ordered by {expression!r}: {error}", "Order by a column."
+        ) from None
+    joined = len([alias for alias, count in query.alias_refcount.items() if count]) > 1
+    if joined or any(
+        isinstance(part, Now | Random | RawSQL)
+        or hasattr(part, "query")
+        or hasattr(part, "alias_map")
+        for part in parts
     ):
         raise Unsupported(
             f"{model.__name__} is ordered by {expression!r}, which can change without a save of the row.",
             "Order by the row's own columns.",
         )
-    return [part.name for part in parts if isinstance(part, F)]
+    return list(dict.fromkeys(part.target.name for part in parts if isinstance(part, Col)))
+
+
+def _parts(node: Any) -> Iterator[Any]:
+    yield node
+    if isinstance(node, Lookup):
+        inner = [node.lhs, node.rhs]
+    elif hasattr(node, "get_source_expressions") and not hasattr(node, "alias_map"):
+        inner = node.get_source_expressions()
+    else:
+        return
+    for part in inner:
+        yield from _parts(part)
 
 
 def _own_column(model: type[models.Model], name: str) -> Any:
@@ -334,8 +382,12 @@ def _own_column(model: type[models.Model], name: str) -> Any:
 
 
 def _computable(field: Any, connection: Any) -> bool:
+    is_key = field.is_relation or field.primary_key
     while field.is_relation:
         field = field.target_field
+    if hasattr(field, "from_db_value") or is_key and isinstance(field, models.DurationField):
+        # the value that Python gets may sort in another way
+        return False
     if isinstance(field, models.CharField | models.TextField):
         # SQLite compares text byte by byte, as Python does; others by a collation that Python does not know
         return connection.vendor == "sqlite" and not getattr(field, "db_collation", None)
@@ -399,7 +451,15 @@ def primitive(value: Any) -> Primitive:
 
 def pk_order(model: type[models.Model]) -> Callable[[str], Any]:
     """How a primary key's text sorts as the database sorts the key."""
-    pk: Any = model._meta.pk
-    while pk.is_relation:
-        pk = pk.target_field
-    return int if isinstance(pk, models.IntegerField | models.AutoField) else str
+    return key_order(model._meta.pk)
+
+
+def key_order(field: Any) -> Callable[[str], Any]:
+    """How the text of a key column's values sorts as the database sorts them."""
+    while field.is_relation:
+        field = field.target_field
+    if isinstance(field, models.IntegerField):
+        return int
+    if isinstance(field, models.DecimalField):
+        return decimal.Decimal
+    return float if isinstance(field, models.FloatField) else str

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from rest_framework import serializers
 
@@ -186,6 +187,11 @@ class NodeType:
             field = field.target_field
         return field.to_python(pk)
 
+    def shown_lists(self) -> list[Edge]:
+        """Lists that a flat field shows. A row and these must be read in one transaction: a child that came and went between
+        two reads would stay in the row, and nobody would know whose row it is in."""
+        return [edge for edge in self.edges if edge.shows == "change" and edge.kind != "forward"]
+
     def visible_edges(self) -> Iterator[Edge]:
         return (edge for edge in self.edges if not edge.hidden)
 
@@ -226,21 +232,23 @@ def _sort_key(
 ) -> Callable[[Any], Any]:
     """Node -> what it sorts by; the node's hidden columns hold the values."""
     parts = [
-        (index, column.descending, column.nulls_first)
+        (index, column.descending, column.nulls_first, column.convert)
         for index, column in zip(indexes, order.columns, strict=True)
     ]
 
     def sort_key(node: Any) -> Any:
         hidden = node.row.hidden
         out: list[Any] = []
-        for index, descending, nulls_first in parts:
+        for index, descending, nulls_first, convert in parts:
             value = hidden[index]
             if value is None:
                 out.append((0 if nulls_first else 2, 0))
-            elif descending:
-                out.append((1, Descending(value) if isinstance(value, str) else -value))
-            else:
-                out.append((1, value))
+                continue
+            if convert is not None:
+                value = convert(value)
+            if descending:
+                value = Descending(value) if isinstance(value, str) else -value
+            out.append((1, value))
         out.append(key(node.pk))
         return out
 
@@ -255,6 +263,7 @@ class TreeBuilder:
         self.by_serializer: dict[type[Any], NodeType] = {}
         self.faults: list[Fault] = []
         self._hidden: dict[tuple[Any, ...], NodeType] = {}
+        self._links: dict[str, Link] = {}
 
     def tree(self, anchor: serializers.BaseSerializer[Any], location: str) -> StateTree | None:
         """The compiled tree, or None when a fault was noted."""
@@ -322,6 +331,11 @@ class TreeBuilder:
         self.node_types[name] = self.by_serializer[cls] = node_type
         node_type.list_name = getattr(meta, "graphql_list_name", None) or _list_name(name, model)
         node_type.serializer = cls(context=SharedContext())
+        try:
+            list(node_type.serializer.fields)
+        except (ImproperlyConfigured, AssertionError, AttributeError) as error:
+            self._fault(location, f"{cls.__name__}: {error}", "Correct the serializer.")
+            return None
         self._compile(node_type, location, (*above, cls))
         return node_type
 
@@ -413,12 +427,25 @@ class TreeBuilder:
                 f"The relation leads to {found.model.__name__}, the serializer is for {child.model.__name__}.",
                 "Use a serializer for the related model.",
             )
+        if found.many and child.model is not found.model:
+            raise Unsupported(
+                f"The relation lists rows as {found.model.__name__}'s manager does, the serializer is for {child.model.__name__}.",
+                f"Set its Meta.model to {found.model.__name__}.",
+            )
         edge = self._edge(parent, child, name, found)
         edge.nullable = (
             found.nullable or bool(getattr(field, "allow_null", False)) and not found.many
         )
 
     def _edge(self, parent: NodeType, child: NodeType, name: str, found: Relation) -> Edge:
+        if (
+            found.link is not None
+            and self._links.setdefault(found.link.label, found.link) != found.link
+        ):
+            raise Unsupported(
+                f"{found.link.through.__name__} stands between two pairs of models, of which one is {parent.name}.{name}.",
+                "Give each many-to-many field a table of its own.",
+            )
         edge = Edge(parent, child, name, found)
         parent.edges.append(edge)
         child.inbound.append(edge)
@@ -444,10 +471,10 @@ class TreeBuilder:
                 found = relation(node_type.model, name)
                 check_model(found.model)
                 child = self._hidden_type(found.model, below or {}, found, location)
+                edge = self._edge(node_type, child, f"~{name}", found)
             except Unsupported as error:
                 self._fault(f"{location} > {node_type.name}.{name}", error.message, error.fix)
                 continue
-            edge = self._edge(node_type, child, f"~{name}", found)
             edge.shows = "deletion" if below is None else "change"
 
     def _hidden_type(
