@@ -123,7 +123,9 @@ class ChannelFields:
         from rxgraphql.hub import get_hub
 
         projection = self._compile_state(self.channel, info)
-        return await get_hub().read(self.channel, arguments, projection, await viewer(info.context))
+        user = await viewer(info.context)
+        payload = await get_hub().read(self.channel, arguments, projection, user)
+        return payload.field
 
     async def _subscribe(
         self, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]
@@ -132,12 +134,9 @@ class ChannelFields:
 
         arguments.pop("after", None)
         projection = self._compile_event(self.channel, info)
+        user = await viewer(info.context)
         subscriber = await get_hub().subscribe(
-            self.channel,
-            arguments,
-            projection,
-            projection.signature,
-            await viewer(info.context),
+            self.channel, arguments, projection, projection.signature, user
         )
         return _events(subscriber)
 

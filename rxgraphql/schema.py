@@ -14,7 +14,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.module_loading import import_string
-from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, lexicographic_sort_schema
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    OperationDefinitionNode,
+    lexicographic_sort_schema,
+)
 from graphql.execution.values import get_argument_values
 from strawberry.exceptions import DuplicatedTypeName, ScalarAlreadyRegisteredError
 from strawberry.printer import print_schema
@@ -135,11 +142,9 @@ class Schema(StrawberrySchema):
         loaded = self._documents.load(query)
         if loaded.document is None or loaded.errors:
             return self._refused(loaded.errors)
-        try:
-            kind = get_operation_type(loaded.document, operation_name)
-        except RuntimeError:
-            error = GraphQLError(f"Unknown operation named {operation_name!r}.")
-            return self._refused(with_code([error], ErrorCode.BAD_USER_INPUT))
+        if (error := _unclear_operation(loaded.document, operation_name)) is not None:
+            return self._refused([error])
+        kind = get_operation_type(loaded.document, operation_name)
         if kind is not OperationType.SUBSCRIPTION or not self._short_way:
             return Operation(kind)
         executor = self.execution_context_class.build(
@@ -268,6 +273,9 @@ class Schema(StrawberrySchema):
         if loaded.document is None:
             context.pre_execution_errors = loaded.errors
             return loaded.errors
+        error = _unclear_operation(loaded.document, context._provided_operation_name)
+        if error is not None and not loaded.errors:
+            return [error]
         context.graphql_document = loaded.document
         if tuple(context.validation_rules) == DEFAULT_RULES:
             # not None: validated
@@ -280,6 +288,22 @@ class Schema(StrawberrySchema):
         """Logs what went wrong here. A client's mistake isn't logged, and what we masked is already."""
         unexpected = [error for error in errors if code_of(error) not in OUR_CODES]
         super().process_errors(unexpected, execution_context)
+
+
+def _unclear_operation(document: DocumentNode, name: str | None) -> GraphQLError | None:
+    """Strawberry would run the first of several operations, where GraphQL asks for a name."""
+    operations = [
+        node for node in document.definitions if isinstance(node, OperationDefinitionNode)
+    ]
+    if name is None and len(operations) == 1:
+        return None
+    if name is None:
+        message = "The document has several operations: name the one to run (operationName)."
+    elif any(operation.name and operation.name.value == name for operation in operations):
+        return None
+    else:
+        message = f"The document has no operation named {name!r}."
+    return GraphQLError(message, extensions={"code": ErrorCode.BAD_USER_INPUT.value})
 
 
 def _name_errors(result: ExecutionResult | None) -> None:
