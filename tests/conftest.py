@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from asgiref.sync import SyncToAsync
 from django.conf import settings as django_settings
 from django.db import connections
 from pytest_django import Settings
@@ -48,6 +49,13 @@ def django_db_modify_db_settings() -> Iterator[None]:
         yield
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """pytest-django's databases. PostgreSQL can't drop one while the thread of sync_to_async is connected."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(autouse=True)

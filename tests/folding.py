@@ -5,6 +5,7 @@ Shared by the tests that watch a room: a document over all of it, the fold of it
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from rxgraphql import StateChannel
@@ -130,12 +131,17 @@ def _as_graphql(node_type: NodeType, data: Any) -> dict[str, Any]:
     for field in node_type.fields:
         value = data[field.name]
         kind = field.type.kind
-        out[field.graphql_name] = str(value) if kind in ("ID", "BigInt") and value is not None else value
+        out[field.graphql_name] = (
+            str(value) if kind in ("ID", "BigInt") and value is not None else value
+        )
     for edge in node_type.edges:
         if edge.hidden:
             continue
         value = data[edge.name]
         if edge.many:
+            if edge.order is None or (not edge.order.columns and edge.computable):
+                # the database promises nothing, we promise the primary key
+                value = sorted(value, key=itemgetter("id"))
             out[edge.graphql_name] = [_as_graphql(edge.child, child) for child in value]
         else:
             out[edge.graphql_name] = None if value is None else _as_graphql(edge.child, value)
@@ -163,7 +169,11 @@ class Watcher:
         )
         assert getattr(operation, "projection", None) is not None, operation
         subscriber = await hub.subscribe(
-            channel, operation.arguments, operation.projection, operation.audience_key, AnonymousUser()
+            channel,
+            operation.arguments,
+            operation.projection,
+            operation.audience_key,
+            AnonymousUser(),
         )
         watcher = cls(channel, subscriber, pk)
         await watcher.next()
