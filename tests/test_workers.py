@@ -1,0 +1,138 @@
+"""Several server processes and several writing processes: all who watch come to hold the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+
+from tests.changes import World
+from tests.chat.channels import RoomChannel
+from tests.chat.models import Message, Room
+from tests.services import ROOT, StartUvicorn
+from tests.sockets import PATIENCE, Client, SocketWatcher, node_client
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+WORKERS = 2
+
+
+@pytest_asyncio.fixture
+async def client(live_server_uvicorn: StartUvicorn) -> AsyncIterator[Client]:
+    server = await sync_to_async(live_server_uvicorn)("tests.asgi:telling", workers=WORKERS)
+    async with node_client(server) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def world(transactional_db: None, redis_url: str) -> World:
+    return await sync_to_async(World)()
+
+
+async def watch_in_each_worker(client: Client, *rooms: Room) -> list[SocketWatcher]:
+    """Opens sockets until every worker has one for every room."""
+    watchers: list[SocketWatcher] = []
+    for room in rooms:
+        workers: set[str] = set()
+        while len(workers) < WORKERS:
+            assert len(watchers) < 100, "all sockets went to one worker"
+            watcher = await client.watch(RoomChannel, room.name, room.pk)
+            workers.add(watcher.operation.opened["x-worker"])
+            watchers.append(watcher)
+    return watchers
+
+
+class Writers:
+    """Processes of tests/writer.py, set off together."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._env = env
+        self._processes: list[Process] = []
+
+    async def start(self, work: str, *arguments: int) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.writer", work, *map(str, arguments)),
+            stdin=PIPE,
+            stdout=PIPE,
+            cwd=ROOT,
+            env=self._env,
+        )
+        self._processes.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            assert await process.stdout.readline() == b"ready\n"
+
+    async def run(self) -> None:
+        """Lets them all begin; returns when the last has ended."""
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        async with asyncio.timeout(4 * PATIENCE):
+            assert {await process.wait() for process in self._processes} == {0}
+
+    async def stop(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+@pytest_asyncio.fixture
+async def writers(process_env: dict[str, str]) -> AsyncIterator[Writers]:
+    writers = Writers({**os.environ, **process_env})
+    yield writers
+    await writers.stop()
+
+
+async def take_all(watcher: SocketWatcher) -> list[dict[str, Any]]:
+    """All events up to that of the sentinel's commit."""
+    events = []
+    while not events or "sentinel" not in [message["text"] for message in events[-1]["messages"]]:
+        events.append(await watcher.next())
+    return events
+
+
+async def test_writing_process(client: Client, world: World, writers: Writers) -> None:
+    """What a process without a server writes comes to the pages of every worker."""
+    watchers = await watch_in_each_worker(client, world.room, world.other)
+    await writers.start("wander", 1, 80, world.room.pk, world.other.pk)
+    await writers.run()
+    for room in (world.room, world.other):
+        await sync_to_async(world.say)("sentinel", room=room)
+    for watcher in watchers:
+        events = await take_all(watcher)
+        assert len(events) > 10
+        assert watcher.state() == await watcher.expected()
+        assert watcher.folded.snapshots == 1
+
+
+async def test_two_writers_move_one_child(client: Client, world: World, writers: Writers) -> None:
+    """Two processes that move one row to and fro leave it in one place for everyone, and nobody saw it go back."""
+    rounds, moved = 100, world.first
+    watchers = await watch_in_each_worker(client, world.room, world.other)
+    for seed in (1, 2):
+        await writers.start("move", seed, rounds, world.room.pk, world.other.pk, moved.pk)
+    await writers.run()
+    last = await Message.everything.aget(pk=moved.pk)
+    assert last.position == moved.position + 2 * rounds
+    for room in (world.room, world.other):
+        await sync_to_async(world.say)("sentinel", room=room)
+    for watcher in watchers:
+        events = await take_all(watcher)
+        positions = [
+            message["position"]
+            for event in events
+            for message in event["messages"]
+            if message["id"] == str(moved.pk)
+        ]
+        assert positions == sorted(positions)
+        assert len(positions) > 10
+        assert watcher.state() == await watcher.expected()
+        assert watcher.folded.snapshots == 1
