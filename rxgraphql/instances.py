@@ -25,20 +25,20 @@ def field_reader(node_type: NodeType, node_field: NodeField) -> Reader:
     """Reads one flat field as the serializer represents it."""
 
     @cache
-    def rows() -> RowReader:
-        return RowReader(node_type)
+    def reading() -> tuple[RowReader, Any]:
+        reader = RowReader(node_type)
+        return reader, next(field for field in reader._fields if field.name == node_field.name)
 
     def read(instance: Model) -> Any:
-        reader = rows()
-        field = next(field for field in reader._fields if field.name == node_field.name)
+        reader, field = reading()
         with project_locale():
             if reader._whole is None:
                 return field.read(instance)
             return field.read(reader._whole.to_representation(instance))
 
     def at_hand(instance: Model) -> bool:
-        attname = own_column(node_type, node_field.field)
-        return rows()._whole is None and attname is not None and attname in instance.__dict__
+        column = reading()[1].column
+        return column is not None and column.path in instance.__dict__
 
     return _guarded(read, at_hand)
 
@@ -94,12 +94,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def own_column(node_type: NodeType, field: Any) -> str | None:
-    """The attribute that alone decides the field's output, if that is a column of the row."""
-    attributes = getattr(field, "source_attrs", [])
-    if len(attributes) != 1:
-        return None
-    columns = {column.name: column.attname for column in node_type.model._meta.concrete_fields}
-    return columns.get(attributes[0])
