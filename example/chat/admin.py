@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from chat.models import ChatRoom, Message, Reaction, User
 
-admin.site.site_header = "Team chat: what you change here is on everybody's screen at once"
+admin.site.site_header = "Team chat"
+admin.site.index_title = "What you change here is on everybody's screen at once"
 
 
 class ReactionInline(admin.TabularInline):

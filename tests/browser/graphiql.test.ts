@@ -1,0 +1,116 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { launch, screenshot, signIn, type Visitor } from "./browser.js";
+import { Site } from "./site.js";
+
+let site: Site;
+let browser: Browser;
+let ada: Visitor;
+let page: Page;
+
+beforeAll(async () => {
+  [site, browser] = await Promise.all([Site.start(), launch()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await site?.stop();
+});
+
+beforeEach(async () => {
+  ada = await signIn(browser, site.url, "ada", {
+    permissions: ["clipboard-read", "clipboard-write"],
+  });
+  page = ada.page;
+  await page.goto("/graphql/");
+  await page.locator(".graphiql-query-editor .view-line").first().waitFor();
+});
+
+afterEach(async () => {
+  await page.context().close();
+  expect(ada.watch.errors).toEqual([]);
+  expect([...ada.watch.origins].filter((origin) => origin !== "page")).toEqual([site.url]);
+});
+
+/** Pastes into an editor: what is typed gets brackets and indentation added. */
+async function write(pane: string, text: string): Promise<void> {
+  await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+  await page.locator(`${pane} .monaco-editor:visible`).first().click();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.press("Control+V");
+}
+
+/** Runs a document, once GraphiQL has read the name of its operation. */
+async function run(document: string): Promise<void> {
+  await write(".graphiql-query-editor", document);
+  const name = /\w+ (\w+)/.exec(document)?.[1] ?? "";
+  await page.getByRole("tab", { name }).waitFor();
+  await page.getByRole("button", { name: /Execute query/ }).click();
+}
+
+const answer = (text: string) =>
+  page.locator(".graphiql-response").getByText(text, { exact: false }).first().waitFor();
+
+const LIVE = `subscription Live {
+  chatRoom(name: "launch") {
+    kind
+    state {
+      topic
+      messages { text author { name } }
+    }
+  }
+}`;
+
+test("the first document is a live query of the schema's first channel", async () => {
+  const text = await page.locator(".graphiql-query-editor .view-lines").innerText();
+
+  expect(text.replaceAll("\u00a0", " ")).toContain("subscription Live {");
+});
+
+test("a subscription streams what is committed elsewhere", async () => {
+  await run(LIVE);
+  await answer("SNAPSHOT");
+  await answer("Countdown to the first release");
+
+  const chat = await page.context().newPage();
+  await chat.goto("/rooms/launch/");
+  await chat.getByLabel("Message to #launch").fill("Seen in GraphiQL");
+  await chat.keyboard.press("Enter");
+
+  await answer("CHANGE");
+  await answer("Seen in GraphiQL");
+  await page.getByRole("button", { name: "Show GraphiQL Explorer" }).click();
+  await page.locator(".graphiql-explorer-root").getByText("cursor").waitFor();
+  await screenshot(page, "graphiql");
+});
+
+test("a mutation passes the check against forgery", async () => {
+  await run(
+    `mutation Send { sendMessage(room: "lobby", text: "From GraphiQL") { text author { name } } }`,
+  );
+
+  await answer("From GraphiQL");
+  await answer("Ada Lovelace");
+});
+
+test("the headers pane becomes the connection parameters", async () => {
+  await write(".graphiql-editor-tool", `{"X-Request-Id": "from the pane"}`);
+  const sent: string[] = [];
+  page.once("websocket", (socket) => {
+    socket.on("framesent", ({ payload }) => sent.push(String(payload)));
+  });
+  await run(LIVE);
+  await answer("SNAPSHOT");
+
+  expect(JSON.parse(sent[0] ?? "")).toEqual({
+    type: "connection_init",
+    payload: { "X-Request-Id": "from the pane" },
+  });
+});
+
+test("completion knows the schema", async () => {
+  await write(".graphiql-query-editor", 'subscription { chatRoom(name: "lobby") { ');
+  await page.keyboard.press("Control+Space");
+
+  await page.locator(".suggest-widget").getByText("messages").first().waitFor();
+});
