@@ -11,14 +11,10 @@ class RxGraphQLConfig(AppConfig):
 
     def ready(self) -> None:
         # Not above: they need the app registry, which is being filled when this module is imported
+        from rxgraphql import checks
         from rxgraphql.capture import Capture
         from rxgraphql.channel import registry
 
-        from importlib.util import find_spec
-
-        if find_spec("rxgraphql.checks"):
-            from rxgraphql import checks
-
-            checks.register()
+        checks.register()
         registry.discover()
         Capture(registry.built).connect()

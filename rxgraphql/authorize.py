@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.http import Http404
 
 from rxgraphql.errors import ChannelError, ErrorCode
@@ -27,16 +27,16 @@ async def authorize(
         instance = await _call(workers, channel.get_object, **arguments)
     except (ObjectDoesNotExist, Http404, PermissionDenied):
         raise _refused(channel, user) from None
-    except DatabaseError as error:
-        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
-        raise ChannelError(
-            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
-        ) from error
-    except (ValueError, TypeError, ValidationError, OverflowError) as error:
+    except (ValueError, TypeError, ValidationError, OverflowError, DataError) as error:
         names = ", ".join(arguments)
         logger.info("%s was asked with bad arguments: %s", type(channel).__qualname__, error)
         raise ChannelError(
             ErrorCode.BAD_USER_INPUT, f"The value of {names} is not one that can be looked up."
+        ) from error
+    except DatabaseError as error:
+        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
+        raise ChannelError(
+            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
         ) from error
     except Exception as error:
         logger.exception("%s.get_object() failed.", type(channel).__qualname__)

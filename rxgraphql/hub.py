@@ -54,7 +54,7 @@ class Hub:
         self._starting = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = False
-        self._stopped = False
+        self.stopped = False
         self._epoch = ""
         self._sequence = 0
         # the highest end of any interval that an entry told
@@ -76,7 +76,7 @@ class Hub:
         user: Any,
     ) -> Subscriber:
         """Joins the audience of what the arguments name. Raises ChannelError."""
-        if self._stopped:
+        if self.stopped:
             raise unavailable()
         instance = channel()
         pk = await authorize(instance, arguments, user, self.workers)
@@ -117,7 +117,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Ends every subscription with UNAVAILABLE, and all that the hub started."""
-        self._stopped = True
+        self.stopped = True
         self._connected = False
         for handle in self._lingering.values():
             handle.cancel()
@@ -162,7 +162,7 @@ class Hub:
     def _unwatched(self, live: LiveReplica) -> None:
         """Nobody watches the replica, or it has ended: let it go, after a while in which someone may come back."""
         key = (type(live.replica.channel), live.replica.pk)
-        if self.replicas.get(key) is not live or self._stopped:
+        if self.replicas.get(key) is not live or self.stopped:
             return
         if live.ended:
             del self.replicas[key]
@@ -207,7 +207,7 @@ class Hub:
         """A new epoch, or a lease that had lapsed, means that commits may have been skipped."""
         loop = asyncio.get_running_loop()
         if position.epoch != self._epoch:
-            self._promised_until = loop.time() + PROMISE_SECONDS
+            self._promise_by_clock()
             if self._epoch:
                 loop.call_soon(self._begin_epoch, position)
         for label in labels:
@@ -215,8 +215,12 @@ class Hub:
             found = position.generations[label]
             self._generations[label] = found
             if known is not None and known != found:
-                self._promised_until = loop.time() + PROMISE_SECONDS
+                self._promise_by_clock()
                 loop.call_soon(self._reload, {label})
+
+    def _promise_by_clock(self) -> None:
+        """Promises may hold of which no key tells: their time is waited out."""
+        self._promised_until = asyncio.get_running_loop().time() + PROMISE_SECONDS
 
     def _begin_epoch(self, position: Position) -> None:
         if position.epoch == self._epoch:
@@ -241,7 +245,11 @@ class Hub:
                 return
             try:
                 if self._log is None:
-                    url = settings.REDIS_URL or await self.workers.run(embedded.ensure)
+                    url = settings.REDIS_URL
+                    if not url:
+                        url = await self.workers.run(embedded.ensure)
+                        # writers that found no server a moment ago rely on that as on a promise
+                        self._promise_by_clock()
                     self._log = HubLog(url)
                 if not self._tasks:
                     await self._connect()
@@ -260,9 +268,8 @@ class Hub:
         assert self._log is not None
         await self._log.subscribe()
         position = await self._log.watch(())
-        self._promised_until = asyncio.get_running_loop().time() + (
-            PROMISE_SECONDS if self._epoch and self._epoch != position.epoch else 0
-        )
+        if self._epoch and self._epoch != position.epoch:
+            self._promise_by_clock()
         self._epoch, self._sequence, self._tail = position.epoch, position.sequence, 0
         self._highest = max(self._highest, position.counter)
         self._connected = True
@@ -307,7 +314,7 @@ class Hub:
         sequence, epoch = head(frame)
         if epoch != self._epoch:
             # entries of an epoch that we have not seen begin
-            self._promised_until = asyncio.get_running_loop().time() + PROMISE_SECONDS
+            self._promise_by_clock()
             self._epoch, self._sequence = epoch, sequence
             self._highest = 0
             self._generations.clear()
@@ -359,6 +366,6 @@ def get_hub() -> Hub:
     """The hub of the running event loop."""
     loop = asyncio.get_running_loop()
     hub = _hubs.get(loop)
-    if hub is None or hub._stopped:
+    if hub is None or hub.stopped:
         hub = _hubs[loop] = Hub()
     return hub

@@ -290,7 +290,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
                 async for payload in subscriber:
                     await self.websocket.send_text(f"{head}{payload.body.decode()}}}")
         except ChannelError as error:
-            if hub is not get_hub():
+            if hub.stopped:
                 # It was stopped. An `error` would end the operation for good, and this the client can retry.
                 raise ClosedError(CloseCode.SERVICE_RESTART) from None
             await operation.send_initial_errors([public_error(error)])

@@ -143,6 +143,9 @@ class Replica:
         self._reorder: dict[tuple[Node, Edge], list[Node]] = {}
         # the state can't be continued and has to be loaded whole
         self.must_reload = False
+        # of the entry that is being applied
+        self._ticket = 0
+        self._shown_lists = {t: t.shown_lists() for t in self.tree.all_types}
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -204,6 +207,7 @@ class Replica:
         or a link, be taken from the entry: otherwise a newer entry for it may have passed unnoticed.
         """
         self._begin()
+        self._ticket = entry.ticket
         fresh = fresh and entry.ticket > self.loaded_end
         arrived = self._take_rows(entry)
         for name, pk, row in arrived:
@@ -261,11 +265,14 @@ class Replica:
                     if row is not None:
                         unknown.append((name, pk, row))
                     continue
+                if node_type.is_hidden:
+                    # whoever shows it may have read it before this entry, whenever it was read itself
+                    self._touched[node] = None
                 if entry.ticket <= node.start:
                     continue
-                if node_type.is_hidden:
-                    self._touched[node] = None
-                if entry.ticket > node.end or node_type.is_virtual:
+                if row is not None and self._shown_lists[node_type]:
+                    self._want_again(node)
+                elif entry.ticket > node.end or node_type.is_virtual:
                     if row is None:
                         gone.append(node)
                     else:
@@ -347,6 +354,8 @@ class Replica:
             return
         if not node.type.is_virtual:
             self._wanted.row(node.type, node.pk)
+            for edge in self._shown_lists[node.type]:
+                self._wanted.list(edge, node.pk)
         if node.type.is_hidden:
             self._touched[node] = None
 
@@ -413,7 +422,7 @@ class Replica:
                 if edge.child.is_virtual
                 else entry.rows.get(edge.child.name, {}).get(child_pk)
             )
-            if row is None or row.values is None or not edge.computable:
+            if not self._complete(edge.child, row) or row is None or not edge.computable:
                 self._wanted.list(edge, parent.pk)
                 return
             if edge.relation.filtered and not row.visible:
@@ -438,7 +447,7 @@ class Replica:
             parent = self.nodes.get(edge.parent.key(str(parent_pk)))
             if parent is None or (edge.relation.filtered and not row.visible):
                 continue
-            if fresh and row.values is not None and edge.computable:
+            if fresh and edge.computable and self._complete(node_type, row):
                 child = self.nodes.get(key) or self._create(node_type, pk, row, entry, fresh)
                 self._place(parent, edge, child)
                 self._shown_changed(parent, edge)
@@ -459,7 +468,8 @@ class Replica:
                 for edge, parents in node.held_by.items():
                     if edge.shows == "change":
                         for parent in list(parents):
-                            self._want_again(parent)
+                            if parent.type.is_hidden or self._ticket > parent.start:
+                                self._want_again(parent)
 
     def _rederive(self, node: Node, old: Row, entry: Entry | None, fresh: bool) -> None:
         row = node.row
@@ -514,13 +524,17 @@ class Replica:
             row = _VIRTUAL if edge.child.is_virtual else None
             if row is None and entry is not None and fresh:
                 row = entry.rows.get(edge.child.name, {}).get(pk)
-            if row is None or row.values is None:
+            if row is None or not self._complete(edge.child, row):
                 # the load follows the reference
                 self._wanted.row(edge.child, pk)
                 self._journal.touch(node, edge)
                 return
             found = self._create(edge.child, pk, row, entry, fresh)
         self._hold(node, edge, found)
+
+    def _complete(self, node_type: NodeType, row: Row | None) -> bool:
+        """Whether an entry's row is all that a node needs."""
+        return row is not None and row.values is not None and not self._shown_lists[node_type]
 
     def _create(
         self, node_type: NodeType, pk: str, row: Row, entry: Entry | None, fresh: bool
