@@ -39,6 +39,13 @@ class Listener:
         reply: list[Any] = self._watch(keys, ["nonce", LEASE_MS])
         return reply
 
+    def subscribe(self) -> Any:
+        """The log's pub/sub channel, from now on."""
+        pubsub: Any = self.client.pubsub()  # type: ignore[no-untyped-call]
+        pubsub.subscribe(self.keys.channel)
+        assert pubsub.get_message(timeout=5)["type"] == "subscribe"
+        return pubsub
+
     def frames(self) -> list[bytes]:
         stream: Any = self.client.xrange(self.keys.log)
         return [fields[b"f"] for _, fields in stream]
