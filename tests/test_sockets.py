@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.utils import timezone, translation
 
 from tests.changes import (
     CHANGES,
@@ -183,6 +185,24 @@ async def test_both_ends_of_a_link(client: Client) -> None:
 
 def leave_from_the_other_end(world: World) -> None:
     world.eve.chat_rooms.remove(world.room)
+
+
+async def test_time_zone_and_language(client: Client) -> None:
+    """A save by someone with another time zone and language looks to all as the project's own would."""
+    world, watcher = await watch_a_world(client)
+
+    def save() -> None:
+        with timezone.override("Asia/Tokyo"), translation.override("de"):
+            message_and_author(world)
+            assert translation.get_language() == "de"
+
+    await sync_to_async(save)()
+    event = await watcher.next()
+    (message,) = event["messages"]
+    assert message["created"].endswith("Z")
+    created = datetime.fromisoformat(message["created"])
+    assert message["day"] == created.strftime("%A %H:%M")
+    await assert_nothing_more(world, watcher)
 
 
 async def test_anchor_deleted(client: Client) -> None:

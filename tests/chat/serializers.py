@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import User
+from django.utils import timezone
+from django.utils.formats import date_format
 from rest_framework import serializers
 
 from tests.chat.models import Message, Profile, Reaction, Room, Tag
@@ -46,6 +48,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         source="tags", slug_field="name", many=True, read_only=True
     )
     shout = serializers.SerializerMethodField()
+    day = serializers.SerializerMethodField()
 
     class Meta:
         model = Message
@@ -62,10 +65,15 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             "tags",
             "tag_names",
             "shout",
+            "day",
         )
 
     def get_shout(self, message: Message) -> str:
         return message.text.upper()
+
+    def get_day(self, message: Message) -> str:
+        """In the words of the language and by the clock of the time zone that are active."""
+        return date_format(timezone.localtime(message.created), "l H:i")
 
 
 class PinnedSerializer(serializers.ModelSerializer[Message]):
