@@ -15,6 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -47,14 +48,12 @@ def ensure() -> str:
     directory = _directory()
     if directory in _held and _alive(directory / SOCKET):
         return _url(directory)
-    _make_private(directory)
-    with _locked(directory / START_LOCK):
+    with _starting(directory):
         if directory in _held:
             os.close(_held.pop(directory))
         # While a server is ending, this waits until it is gone.
         _held[directory] = _lock(directory / USERS_LOCK, fcntl.LOCK_SH)
-        if not (_watched(directory) and _alive(directory / SOCKET)):
-            _start(directory)
+        _await_server(directory)
     return _url(directory)
 
 
@@ -151,12 +150,29 @@ def _lock(path: Path, operation: int) -> int:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = _lock(path, fcntl.LOCK_EX)
+def _starting(directory: Path) -> Iterator[None]:
+    """The one process at a time that may start the server, in a directory that stays meanwhile."""
+    while True:
+        _make_private(directory)
+        path = directory / START_LOCK
+        # An ending watcher may remove the directory before the lock is made, or while this waits.
+        try:
+            descriptor = _lock(path, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            continue
+        try:
+            if _is_at(descriptor, path):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _watched(directory: Path) -> bool:
@@ -166,6 +182,18 @@ def _watched(directory: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _await_server(directory: Path) -> None:
+    deadline = time.monotonic() + embedded_watcher.START_TIMEOUT
+    while _watched(directory):
+        if _alive(directory / SOCKET):
+            return
+        # Its watcher is starting a killed server again, or ending itself.
+        if time.monotonic() > deadline:
+            raise _fault("is not set, and the server for development hangs.", "Set REDIS_URL.")
+        time.sleep(0.005)
+    _start(directory)
 
 
 def _start(directory: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -94,6 +95,8 @@ class Watcher:
             if self.ending.is_set():
                 self._end_server()
         Path(self.socket).unlink(missing_ok=True)
+        if self.ending.is_set():
+            self._clean_up()
 
     def _await_users(self) -> None:
         while True:
@@ -116,6 +119,16 @@ class Watcher:
             self.server.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.server.kill()
+
+    def _clean_up(self) -> None:
+        """Remove the directory, unless somebody is about to start a server in it."""
+        starting = os.open(self.directory / START_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(starting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        # Who waits for this lock will see that its file is gone, and make another.
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _shut_down(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _namespaces = itertools.count(1)
 
 
 def pytest_configure() -> None:
+    # Ended in order, as by Ctrl-C: with its servers, and its files removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     django_settings.RUN_DIR.mkdir(mode=0o700)
 
 

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,18 @@ def test_start_while_ending(start_user: StartUser) -> None:
         user = following
 
 
+def test_leaves_nothing(start_user: StartUser) -> None:
+    """With its end its directory is gone, unless the next user came for it."""
+    user = start_user()
+    url = user.answer()
+    watcher = parent(info(url, "process_id"))
+    user.end()
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(watcher, 0)
+    assert not embedded._directory().exists()
+
+
 def test_killed_server(start_user: StartUser) -> None:
     """A server that was killed under its users is started again at the same address."""
     url = start_user().answer()
@@ -196,6 +209,17 @@ def test_killed_server(start_user: StartUser) -> None:
     os.kill(int(info(url, "process_id")), signal.SIGKILL)
     wait_for_end(connection)
     assert info(url, "run_id") != run_id
+
+
+def test_join_while_it_starts_again(start_user: StartUser) -> None:
+    """Who comes between a server's death and its next start waits for it."""
+    url = start_user().answer()
+    connection = watch(url)
+    os.kill(int(info(url, "process_id")), signal.SIGKILL)
+    wait_for_end(connection)
+    joining = [start_user() for _ in range(2)]
+    assert [user.answer() for user in joining] == [url, url]
+    assert info(url, "run_id")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the server ends with its watcher")
