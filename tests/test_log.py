@@ -14,7 +14,17 @@ from pytest_django import Settings
 
 from rxgraphql import log as logs
 from rxgraphql.errors import LogUnavailableError
-from rxgraphql.log import BreakerOpen, Entry, HubLog, Keys, Ticket, WriterLog, head, namespace, read
+from rxgraphql.log import (
+    BreakerOpenError,
+    Entry,
+    HubLog,
+    Keys,
+    Ticket,
+    WriterLog,
+    head,
+    namespace,
+    read,
+)
 from rxgraphql.rows import Row
 from tests.listening import Listener
 from tests.services import Valkey
@@ -404,7 +414,7 @@ def test_a_silent_server_is_asked_once(trouble: str, start_valkey: StartValkey) 
     assert seconds < logs.WRITER_TIMEOUT + 0.05
     for command in (lambda: writer.begin(LABELS), writer.new_epoch):
         seconds, raised = timed(command)
-        assert raised is BreakerOpen
+        assert raised is BreakerOpenError
         assert seconds < 0.01
     writer.close()
 
@@ -429,7 +439,7 @@ def test_the_breaker_waits_longer_each_time(clock: Clock, start_valkey: StartVal
         with pytest.raises(LogUnavailableError, match="can't be reached"):
             writer.begin(LABELS)
         clock.now += seconds - 0.01
-        with pytest.raises(BreakerOpen):
+        with pytest.raises(BreakerOpenError):
             writer.begin(LABELS)
         clock.now += 0.02
     server.start()
@@ -458,7 +468,8 @@ def test_threads_that_fail_together_count_once(start_valkey: StartValkey) -> Non
     for thread in threads:
         thread.join()
     assert sorted(str(kind) for kind in raised) == sorted(
-        str(kind) for kind in (LogUnavailableError, BreakerOpen, BreakerOpen, BreakerOpen)
+        str(kind)
+        for kind in (LogUnavailableError, BreakerOpenError, BreakerOpenError, BreakerOpenError)
     )
     assert writer._failures == 1
     writer.close()
