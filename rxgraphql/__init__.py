@@ -1,9 +1,9 @@
 """Django state, live in the browser, over GraphQL subscriptions.
 
-    StateChannel        subclass it: a serializer's nested state becomes a subscription
-    Schema              strawberry.Schema with all channels in it
-    type_for            the generated type of a serializer, for your own resolvers
-    asgi_application    HTTP, SSE and WebSocket for `asgi.py`
+StateChannel        subclass it: a serializer's nested state becomes a subscription
+Schema              strawberry.Schema with all channels in it
+type_for            the generated type of a serializer, for your own resolvers
+asgi_application    HTTP, SSE and WebSocket for `asgi.py`
 """
 
 from __future__ import annotations

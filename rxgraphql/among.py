@@ -1,7 +1,7 @@
 """`column IN (keys)` as one parameter, so that one query takes as many keys as there are.
 
-SQLite and others limit the number of parameters (999 by Django's count), and compiling ten thousand of them costs more than the
-query itself.
+SQLite and others limit the number of parameters (999 by Django's count), and compiling ten thousand of them costs
+more than the query itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Among(Lookup):
             field = field.target_field
         return [field.get_db_prep_value(key, connection, prepared=False) for key in self.rhs]
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
         column, parameters = self.process_lhs(compiler, connection)
         keys = self._prepared(connection)
         return f"{column} IN ({', '.join(['%s'] * len(keys))})", [*parameters, *keys]

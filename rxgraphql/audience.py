@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rxgraphql.conf import settings
 
 if TYPE_CHECKING:
+    from rxgraphql.change import Change
     from rxgraphql.errors import ChannelError
     from rxgraphql.live import LiveReplica
     from rxgraphql.projection import Payload, Projection
-    from rxgraphql.replica import Change
 
 
 class Audience:
@@ -56,8 +56,8 @@ class Audience:
 class Subscriber:
     """One reader of an audience: an async iterator of payloads, a snapshot first.
 
-    At most RX_MAX_PENDING events wait for a slow reader; then they are dropped and it gets a snapshot, which has all of them.
-    The iteration ends when the anchor is gone, and raises ChannelError when the channel can't go on.
+    At most RX_MAX_PENDING events wait for a slow reader; then they are dropped and it gets a snapshot, which has
+    all of them. The iteration ends when the anchor is gone, and raises ChannelError when the channel can't go on.
     """
 
     def __init__(self, audience: Audience) -> None:

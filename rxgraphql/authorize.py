@@ -22,7 +22,8 @@ logger = logging.getLogger("rxgraphql.authorize")
 async def authorize(
     channel: StateChannel, arguments: dict[str, Any], user: Any, workers: Workers
 ) -> str:
-    """The primary key of the instance that the user may see. Raises ChannelError, with the same text for none and forbidden."""
+    """The primary key of the instance that the user may see. Raises ChannelError, with the same text for none and
+    forbidden."""
     try:
         instance = await _call(workers, channel.get_object, **arguments)
     except (ObjectDoesNotExist, Http404, PermissionDenied):

@@ -2,9 +2,9 @@
 
     post_save, post_delete, m2m_changed -> mark -> the connection's change set -> (commit) -> publish
 
-The change set lives in one hook of the connection's `run_on_commit`: the first, so that no other hook's exception can drop it,
-and with no savepoints, so that no savepoint's rollback can. What a rolled-back savepoint marked is harmless: marks only say
-what to look at. (`run_on_commit` is private API of Django; tests pin what is relied on.)
+The change set lives in one hook of the connection's `run_on_commit`: the first, so that no other hook's exception
+can drop it, and with no savepoints, so that no savepoint's rollback can. What a rolled-back savepoint marked is
+harmless: marks only say what to look at. (`run_on_commit` is private API of Django; tests pin what is relied on.)
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ class Capture:
                 self.ends.setdefault(label_of(end.related_model), []).append((link.label, is_a))  # type: ignore[arg-type]
 
         self.symmetrical = {link.label for link in self.links.values() if _is_symmetrical(link)}
-        # model -> (label, key's attname) of its table and of those that it inherits from: for these Django sends no signal
+        # model -> (label, key's attname) of its table and of those that it inherits from: for these Django sends
+        # no signal
         self.tables: dict[type[models.Model], list[tuple[str, str]]] = {}
 
     def connect(self) -> None:
@@ -263,7 +264,7 @@ class Capture:
 
 def _tables(model: type[models.Model]) -> list[tuple[str, str]]:
     family = [concrete(model), *concrete(model)._meta.all_parents]
-    return [(label_of(one), one._meta.pk.attname) for one in family if one._meta.pk is not None]
+    return [(label_of(one), one._meta.pk.attname) for one in family]
 
 
 def _mark_link(changes: ChangeSet, link: Link, row: models.Model) -> None:

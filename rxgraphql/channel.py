@@ -16,8 +16,9 @@ from django.utils.module_loading import autodiscover_modules
 from rest_framework import serializers
 
 from rxgraphql import fields as field_types
-from rxgraphql.errors import Fault, Unsupported
-from rxgraphql.tree import NodeType, StateTree, TreeBuilder, snake
+from rxgraphql.builder import TreeBuilder
+from rxgraphql.errors import Fault, UnsupportedError
+from rxgraphql.tree import NodeType, StateTree, snake
 
 if TYPE_CHECKING:
     from rxgraphql.fields import FieldType
@@ -28,7 +29,8 @@ RESERVED_ARGUMENTS = frozenset({"after"})
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a channel's GraphQL field: of `lookup_field` it has a field_type, of get_object() an annotation."""
+    """One argument of a channel's GraphQL field: of `lookup_field` it has a field_type, of get_object() an
+    annotation."""
 
     name: str
     annotation: Any = None
@@ -121,7 +123,7 @@ class Registry:
         return self.built.builder.node_types
 
     def node_type(self, serializer_class: type[serializers.ModelSerializer[Any]]) -> NodeType:
-        """The node type of a serializer class, compiled now if no channel uses it. Raises Unsupported."""
+        """The node type of a serializer class, compiled now if no channel uses it. Raises UnsupportedError."""
         builder = self.built.builder
         if serializer_class not in builder.by_serializer:
             with self._lock:
@@ -129,7 +131,7 @@ class Registry:
                 builder.node_type(serializer_class(), serializer_class.__qualname__, ())
                 if faults := builder.faults[noted:]:
                     del builder.faults[noted:]
-                    raise Unsupported(
+                    raise UnsupportedError(
                         f"{serializer_class.__name__} can't be made a GraphQL type: {faults[0].message}",
                         faults[0].fix,
                     )
@@ -200,7 +202,7 @@ class Built:
         channel.tree = tree
         try:
             channel.arguments = _arguments(channel, tree)
-        except Unsupported as error:
+        except UnsupportedError as error:
             faults.append(Fault(location, error.message, error.fix))
         return faults
 
@@ -214,23 +216,23 @@ def _arguments(channel: type[StateChannel], tree: StateTree) -> tuple[Argument, 
     try:
         field: Any = model._meta.get_field(lookup)
     except FieldDoesNotExist:
-        raise Unsupported(
+        raise UnsupportedError(
             f"lookup_field {lookup!r} is not a field of {model.__name__}.",
             "Name a unique field of the model, or override get_object().",
         ) from None
     if field.is_relation:
-        raise Unsupported(
+        raise UnsupportedError(
             f"lookup_field {lookup!r} of {model.__name__} is a relation.",
             "Name a plain column, or override get_object().",
         )
     if not (field.unique or _sole_unique(model, lookup)):
-        raise Unsupported(
+        raise UnsupportedError(
             f"lookup_field {lookup!r} of {model.__name__} is not unique.",
             "Make the field unique, or override get_object() and say which row is meant.",
         )
     if field.primary_key:
         return (Argument(field.name, field_type=field_types.FieldType("ID", nullable=False)),)
-    mapping = serializers.ModelSerializer()
+    mapping: serializers.ModelSerializer[Any] = serializers.ModelSerializer()
     cls, kwargs = mapping.build_standard_field(lookup, field)
     serializer_field = cls(**{key: value for key, value in kwargs.items() if key != "validators"})
     serializer_field.bind(lookup, _Bound(model))
@@ -260,24 +262,24 @@ def _annotated_arguments(channel: type[StateChannel]) -> tuple[Argument, ...]:
     try:
         hints = typing.get_type_hints(channel.get_object)
     except NameError as error:
-        raise Unsupported(
+        raise UnsupportedError(
             f"An annotation of get_object() can't be evaluated: {error}.",
             "Import what it names outside of `if TYPE_CHECKING`.",
         ) from None
     arguments = []
     for name, parameter in list(inspect.signature(channel.get_object).parameters.items())[1:]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"get_object() takes {parameter}, from which no GraphQL argument can be made.",
                 "Name each parameter, annotate it, and let it be passed by its name.",
             )
         if name not in hints:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"The parameter {name!r} of get_object() has no annotation.",
                 f"Annotate it, for example `{name}: str`.",
             )
         if name in RESERVED_ARGUMENTS:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"The parameter {name!r} of get_object() is the name of the cursor's argument.",
                 "Call it something else.",
             )

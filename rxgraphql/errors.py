@@ -2,10 +2,10 @@
 
 RxError
  ├── ConfigurationError     the project is set up wrong; says all faults at once, each with its fix
- ├── Unsupported            a serializer, model or field that can't be streamed (becomes a Fault)
+ ├── UnsupportedError            a serializer, model or field that can't be streamed (becomes a Fault)
  ├── SharedContextError     a shared serializer asked for one viewer's request or user
  ├── ChannelError           what a client is told: a code and a message
- └── LogUnavailable         the Redis server does not answer
+ └── LogUnavailableError         the Redis server does not answer
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = [
     "ConfigurationError",
     "ErrorCode",
     "Fault",
-    "LogUnavailable",
+    "LogUnavailableError",
     "RxError",
     "SharedContextError",
-    "Unsupported",
+    "UnsupportedError",
 ]
 
 
@@ -34,7 +34,8 @@ class RxError(Exception):
 class Fault:
     """One thing that is wrong with the project, found before it serves.
 
-    `location` is a dotted name (`chat.channels.ChatRoomChannel`), `message` says what is wrong, `fix` what to write instead,
+    `location` is a dotted name (`chat.channels.ChatRoomChannel`), `message` says what is wrong, `fix` what to
+    write instead,
     `id` is the system check's (`rxgraphql.E001`).
     """
 
@@ -55,7 +56,7 @@ class ConfigurationError(RxError):
         super().__init__("\n".join(f"- {fault}" for fault in self.faults))
 
 
-class Unsupported(RxError):
+class UnsupportedError(RxError):
     """Something in a serializer or model that can't be streamed; `fix` says what would work."""
 
     def __init__(self, message: str, fix: str) -> None:
@@ -93,5 +94,5 @@ class ChannelError(RxError):
         super().__init__(message)
 
 
-class LogUnavailable(RxError):
+class LogUnavailableError(RxError):
     """The Redis server can't be reached or does not answer in time."""

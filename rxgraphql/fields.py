@@ -10,7 +10,7 @@ from rest_framework.compat import postgres_fields
 from rest_framework.relations import HyperlinkedRelatedField, ManyRelatedField, RelatedField
 from rest_framework.settings import api_settings
 
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 from rxgraphql.hints import UNKNOWN, as_nullable, choices_type, hint_type, return_hint
 from rxgraphql.sources import Source, is_drf, resolve, resolve_path
 from rxgraphql.wire import INT32, FieldType, to_graphql
@@ -72,7 +72,7 @@ def is_output(field: Field) -> bool:
 
 
 def field_type(field: Field, model: type[models.Model], type_name: str) -> FieldType:
-    """The type of a flat field bound to a serializer of the model; raises Unsupported.
+    """The type of a flat field bound to a serializer of the model; raises UnsupportedError.
 
     `nullable` is of the output: `allow_null`, a nullable column or relation on the way, or code that doesn't say.
     """
@@ -150,7 +150,7 @@ class _Typing:
 
     def type(self) -> FieldType:
         if isinstance(self._relation(), HyperlinkedRelatedField):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} is a hyperlink, which needs the request of one viewer.",
                 "Use a PrimaryKeyRelatedField (`id` is there anyway) or a SerializerMethodField that returns the path.",
             )
@@ -187,7 +187,7 @@ class _Typing:
         if isinstance(field, serializers.ModelField):
             return self._model_field(field)
         if source.kind == "row":
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} takes the whole instance (source='*').",
                 f"Add a return annotation to {type(field).__name__}.to_representation, or use a SerializerMethodField.",
             )
@@ -197,7 +197,7 @@ class _Typing:
             return self._related(field, source)
         if source.kind == "relation":
             if source.hops[-1].many or not isinstance(field, serializers.CharField):
-                raise Unsupported(
+                raise UnsupportedError(
                     f"{self.where} is a {type(field).__name__} over the relation {field.source!r}.",
                     "Use a nested serializer, or a PrimaryKeyRelatedField, SlugRelatedField or StringRelatedField.",
                 )
@@ -216,10 +216,10 @@ class _Typing:
         method = getattr(field.parent, name, None)
         where = f"{type(field.parent).__name__}.{name}()"
         if method is None:
-            raise Unsupported(f"{where} doesn't exist.", "Write the method.")
+            raise UnsupportedError(f"{where} doesn't exist.", "Write the method.")
         hint = return_hint(method)
         if hint is UNKNOWN:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{where} doesn't say what it returns.",
                 f"Add a return annotation: `def {name}(self, instance) -> str:`.",
             )
@@ -237,7 +237,7 @@ class _Typing:
         if source.kind == "computed" and not source.inside:
             where = f"{source.model.__name__}.{source.attribute}"
             if source.hint is UNKNOWN:
-                raise Unsupported(
+                raise UnsupportedError(
                     f"{where} doesn't say what it returns.",
                     f"Annotate what {source.attribute} returns, or declare {self.where} with a typed serializer field.",
                 )
@@ -246,7 +246,7 @@ class _Typing:
             return FieldType("JSON")
         found = None if source.inside else column_type(source.column)
         if found is None:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} (ReadOnlyField) has no GraphQL type.",
                 "Declare it with a serializer field that has one (CharField, FileField, ...).",
             )
@@ -254,9 +254,9 @@ class _Typing:
 
     def _related(self, field: RelatedField[Any, Any, Any], source: Source) -> FieldType:
         if source.kind == "relation" and source.hops[-1].many:
-            raise Unsupported(f"{self.where} is a relation to many rows.", "Write many=True.")
+            raise UnsupportedError(f"{self.where} is a relation to many rows.", "Write many=True.")
         if source.kind == "computed" or (source.kind == "column" and not source.is_key):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} is a relation field, but {field.source!r} is not a relation of the model.",
                 "Name a relation as the source: the rows behind code can't be watched.",
             )
@@ -264,7 +264,7 @@ class _Typing:
 
     def _many(self, field: ManyRelatedField, source: Source) -> FieldType:
         if source.kind != "relation" or not source.hops[-1].many:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} has many=True, but {field.source!r} is not a relation to many rows.",
                 "Name a many-to-many field or a reverse foreign key as the source.",
             )
@@ -275,7 +275,7 @@ class _Typing:
             last = source.hops[-1] if source.hops else None
             if last is not None and last.forward and not last.relation.target_field.primary_key:
                 target = last.relation.target_field.name
-                raise Unsupported(
+                raise UnsupportedError(
                     f"{self.where}: the foreign key {last.name!r} holds {target!r}, not a primary key (to_field).",
                     f"Use SlugRelatedField(slug_field={target!r}).",
                 )
@@ -290,7 +290,7 @@ class _Typing:
                     slug.hint, self.enum_name, f"{slug.model.__name__}.{slug.attribute}"
                 )
             if found is None or slug.inside:
-                raise Unsupported(
+                raise UnsupportedError(
                     f"{self.where}: slug_field={field.slug_field!r} has no GraphQL type.",
                     "Name a column of the related model, or a property with a return annotation.",
                 )
@@ -337,7 +337,7 @@ class _Typing:
         if own is not None:
             return as_nullable(own, own.nullable or child.allow_null)
         if isinstance(child, serializers.BaseSerializer | RelatedField | ManyRelatedField):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{self.where} is a list of {type(child).__name__}.",
                 "Use a nested serializer with many=True over a relation.",
             )
@@ -363,9 +363,9 @@ def _is_big(field: serializers.IntegerField, column: Any) -> bool:
     return False
 
 
-def _untyped(where: str, field: Any) -> Unsupported:
+def _untyped(where: str, field: Any) -> UnsupportedError:
     name = type(field).__name__
-    return Unsupported(
+    return UnsupportedError(
         f"{where} is a {name}, whose GraphQL type is unknown.",
         f"Add a return annotation to {name}.to_representation.",
     )

@@ -18,7 +18,7 @@ from django.db.models import Manager, Model, QuerySet
 from django.utils.functional import Promise
 from django.utils.functional import cached_property as django_cached_property
 
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 from rxgraphql.wire import INT32, FieldType
 
 __all__ = ["UNKNOWN", "as_nullable", "choices_type", "hint_type", "return_hint", "shows_rows"]
@@ -67,7 +67,7 @@ def return_hint(function: Any) -> Any:
             "return"
         ]
     except NameError as error:
-        raise Unsupported(
+        raise UnsupportedError(
             f"The return annotation of {name} can't be evaluated: {error}.",
             "Import that name at the module's top level, not under TYPE_CHECKING or in a function.",
         ) from None
@@ -86,14 +86,14 @@ def shows_rows(hint: Any) -> bool:
 def hint_type(hint: Any, enum_name: str, where: str) -> FieldType:
     """The type of an evaluated annotation; `where` names the annotated thing in the error."""
     if shows_rows(hint):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{where} returns rows of a model, whose changes could not be seen.",
             "Use a nested serializer over a relation, or return plain values.",
         )
     found = _type(hint, enum_name)
     if found is None:
         name = getattr(hint, "__name__", None) or str(hint)
-        raise Unsupported(
+        raise UnsupportedError(
             f"{where} is annotated with {name}, which has no GraphQL type.",
             "Annotate it with str, int, float, bool, Decimal, UUID, a date or time, an Enum, a Literal, dict, "
             "a list of one of these, or one of these | None.",

@@ -1,7 +1,7 @@
 """The one object of a serving process that owns the Redis connection, the replicas and, through them, the audiences.
 
-    subscribe(channel, arguments) -> authorize -> replica (one load per anchor) -> audience -> payloads
-    frame from pub/sub -> next sequence? -> every replica; a gap, a late confirmation or a new epoch reloads them all
+subscribe(channel, arguments) -> authorize -> replica (one load per anchor) -> audience -> payloads
+frame from pub/sub -> next sequence? -> every replica; a gap, a late confirmation or a new epoch reloads them all
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rxgraphql.audience import Subscriber
 from rxgraphql.authorize import authorize
 from rxgraphql.channel import registry
 from rxgraphql.conf import settings
-from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailable
+from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailableError
 from rxgraphql.live import LiveReplica
 from rxgraphql.log import LEASE_MS, PROMISE_MS, HubLog, Position, head, read
 from rxgraphql.replica import Replica
@@ -92,7 +92,11 @@ class Hub:
         return subscriber
 
     async def read(
-        self, channel: type[StateChannel], arguments: dict[str, Any], projection: Projection, user: Any
+        self,
+        channel: type[StateChannel],
+        arguments: dict[str, Any],
+        projection: Projection,
+        user: Any,
     ) -> Payload:
         """The state once: from the replica where there is one, else loaded. Raises ChannelError."""
         instance = channel()
@@ -132,6 +136,9 @@ class Hub:
         if self._log is not None:
             await self._log.close()
         await self.workers.stop()
+
+    def is_connected(self) -> bool:
+        return self._connected
 
     @property
     def subscriber_count(self) -> int:
@@ -193,7 +200,7 @@ class Hub:
         """The counter, once no writer can rely any more on a promise that nobody watches the labels."""
         log = self._log
         if log is None:
-            raise LogUnavailable("The hub is not connected.")
+            raise LogUnavailableError("The hub is not connected.")
         loop = asyncio.get_running_loop()
         while True:
             position = await log.watch(labels)
@@ -238,10 +245,10 @@ class Hub:
     # ------------------------------------------------------------------------------------------ the log
 
     async def _ensure_started(self) -> None:
-        if self._connected:
+        if self.is_connected():
             return
         async with self._starting:
-            if self._connected:
+            if self.is_connected():
                 return
             try:
                 if self._log is None:
@@ -258,8 +265,8 @@ class Hub:
                         asyncio.create_task(self._renew()),
                     ]
                 else:
-                    raise LogUnavailable("The connection is being made again.")
-            except LogUnavailable as error:
+                    raise LogUnavailableError("The connection is being made again.")
+            except LogUnavailableError as error:
                 logger.warning("A subscriber was refused: %s", error)
                 raise unavailable() from error
 
@@ -283,7 +290,7 @@ class Hub:
                     await self._catch_up("a late confirmation")
                 else:
                     self._take(frame)
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("%s Connecting again.", error)
                 await self._connect_again()
             except Exception:
@@ -298,7 +305,7 @@ class Hub:
             pause = min(pause * 2, 5.0)
             try:
                 await self._connect()
-            except LogUnavailable:
+            except LogUnavailableError:
                 continue
             self._reload(None)
             return
@@ -343,7 +350,9 @@ class Hub:
             if not self._connected or self._log is None:
                 continue
             labels = tuple(
-                sorted({label for live in self.replicas.values() for label in live.replica.tree.labels})
+                sorted(
+                    {label for live in self.replicas.values() for label in live.replica.tree.labels}
+                )
             )
             tail, self._tail = self._tail, 0
             try:
@@ -353,7 +362,7 @@ class Hub:
                     if tail > self._sequence:
                         await self._catch_up("the log's end did not arrive")
                     self._tail = position.sequence
-            except LogUnavailable as error:
+            except LogUnavailableError as error:
                 logger.warning("The leases could not be renewed: %s", error)
             except Exception:
                 logger.exception("The leases could not be renewed.")

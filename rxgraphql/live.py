@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Container, Hashable
 from typing import TYPE_CHECKING
 
 from rxgraphql.audience import Audience, Subscriber
-from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailable
+from rxgraphql.change import Change
+from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailableError
 from rxgraphql.log import Entry
-from rxgraphql.replica import Change, Replica
+from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted
 
 if TYPE_CHECKING:
@@ -180,10 +181,11 @@ class LiveReplica:
                 loaded, start, end = await self._load(self.replica.wish(), frozenset())
             except asyncio.CancelledError:
                 raise
-            except LogUnavailable:
+            except LogUnavailableError:
                 # the hub reloads everything when it is connected again
                 self._failure = ChannelError(
-                    ErrorCode.UNAVAILABLE, "Live updates are not available right now. Try again shortly."
+                    ErrorCode.UNAVAILABLE,
+                    "Live updates are not available right now. Try again shortly.",
                 )
                 if not self._loaded_once:
                     self.ended = True
@@ -259,7 +261,9 @@ class LiveReplica:
             return
         self._task = None
         still = {
-            key for key, (_, _, row) in loaded.rows.items() if row is not None and row.values is None
+            key
+            for key, (_, _, row) in loaded.rows.items()
+            if row is not None and row.values is None
         }
         if still & self.replica.broken.keys():
             self._schedule_retry()

@@ -10,11 +10,13 @@ Every key carries the namespace as a hash tag, so that all keys of a log live on
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -28,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rxgraphql.conf import settings
-from rxgraphql.errors import LogUnavailable
+from rxgraphql.errors import LogUnavailableError
 from rxgraphql.rows import Row
 
 FORMAT: Final = b"1"
@@ -38,6 +40,8 @@ PROMISE_RELIED: Final = 0.45
 LEASE_MS: Final = 15_000
 # A writer waits this long for Redis at most, once; then the breaker opens.
 WRITER_TIMEOUT: Final = 0.25
+# A hub waits this long for an answer: so long may a subscriber wait to hear that there is none.
+HUB_TIMEOUT: Final = 2.0
 BREAKER_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)
 
 _FAILURES = (redis.RedisError, OSError)
@@ -55,7 +59,8 @@ class Entry(msgspec.Struct, array_like=True):
     link_sets: list[tuple[str, bool, str, list[str]]] = []
     # links of which nobody knows what they were before
     links_unknown: list[str] = []
-    # node type -> keys of rows that were deleted and made anew: what pointed at the old row may not point at the new one
+    # node type -> keys of rows that were deleted and made anew: what pointed at the old row may not point at the
+    # new one
     recreated: dict[str, list[str]] = {}
     # filled in from the frame
     sequence: int = 0
@@ -154,7 +159,7 @@ def head(frame: bytes) -> tuple[int, str]:
     return int(sequence), epoch.decode()
 
 
-class BreakerOpen(LogUnavailable):
+class BreakerOpenError(LogUnavailableError):
     """Redis did not answer a moment ago, so it wasn't asked."""
 
 
@@ -178,18 +183,18 @@ class WriterLog:
         self._lock = threading.Lock()
 
     def watched(self, labels: Iterable[str]) -> list[str]:
-        """The labels for which no promise holds. Called after the commit: a commit within the promise was seen by whoever
-        came to watch, since a hub waits for the promise to end before it notes and loads."""
+        """The labels for which no promise holds. Called after the commit: a commit within the promise was seen by
+        whoever came to watch, since a hub waits for the promise to end before it notes and loads."""
         now = time.monotonic()
         return [label for label in labels if self._unwatched_until.get(label, 0.0) <= now]
 
     def begin(self, labels: Sequence[str]) -> Ticket | None:
-        """A ticket, if any of the labels is watched. Raises LogUnavailable."""
+        """A ticket, if any of the labels is watched. Raises LogUnavailableError."""
         asked = time.monotonic()
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        arguments = [_nonce(), PROMISE_MS]
+        arguments: list[Any] = [_nonce(), PROMISE_MS]
         epoch, number, *flags = self._ask(lambda: self._begin(keys, arguments))
         for label, flag in zip(labels, flags, strict=True):
             if not flag:
@@ -200,7 +205,10 @@ class WriterLog:
         return Ticket(epoch.decode(), number, watched)
 
     def append(self, ticket: Ticket, entry: Entry) -> bool:
-        """True when it is in the log; False when the epoch has changed: take a new ticket, read again. Raises LogUnavailable."""
+        """True when it is in the log, False when the epoch has changed: take a new ticket and read again.
+
+        Raises LogUnavailableError.
+        """
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence, self.keys.log]
         arguments = [
             _nonce(),
@@ -214,12 +222,12 @@ class WriterLog:
         return bool(done)
 
     def new_epoch(self) -> None:
-        """Ends the log's history: every hub reloads. Raises LogUnavailable."""
+        """Ends the log's history: every hub reloads. Raises LogUnavailableError."""
         self._ask(lambda: self._client.delete(self.keys.epoch))
 
     def _ask(self, command: Callable[[], Any]) -> Any:
         if time.monotonic() < self._closed_until:
-            raise BreakerOpen("Redis did not answer a moment ago; it is asked again shortly.")
+            raise BreakerOpenError("Redis did not answer a moment ago; it is asked again shortly.")
         try:
             reply = command()
         except _FAILURES as error:
@@ -228,11 +236,11 @@ class WriterLog:
                 now = time.monotonic()
                 if now < self._closed_until:
                     # another thread, which waited at the same time, has counted it
-                    raise BreakerOpen(f"Redis can't be reached: {error}") from error
+                    raise BreakerOpenError(f"Redis can't be reached: {error}") from error
                 pause = BREAKER_SECONDS[min(self._failures, len(BREAKER_SECONDS) - 1)]
                 self._failures += 1
                 self._closed_until = now + pause
-            raise LogUnavailable(f"Redis can't be reached: {error}") from error
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
         self._failures = 0
         return reply
 
@@ -247,38 +255,43 @@ class HubLog:
         self.keys = Keys(namespace(url))
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url,
-            socket_connect_timeout=2.0,
-            socket_timeout=5.0,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
+            socket_connect_timeout=HUB_TIMEOUT,
+            socket_timeout=HUB_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
         keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
         self._listener: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url,
             **keepalive,
-            socket_connect_timeout=2.0,
+            socket_connect_timeout=HUB_TIMEOUT,
             socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
+            retry=Retry(NoBackoff(), 0),
         )
         self._watch = self._client.register_script(WATCH)
         self._pubsub: Any = None
 
     async def subscribe(self) -> None:
-        """Returns when the server has confirmed: every entry appended from now on is delivered. Raises LogUnavailable."""
+        """Returns when the server has confirmed: every entry appended from now on is delivered. Raises
+        LogUnavailableError."""
         try:
-            self._pubsub = self._listener.pubsub()
-            await self._pubsub.subscribe(self.keys.channel)
-            while True:
-                message = await self._pubsub.get_message(timeout=2.0)
-                if message is None:
-                    raise LogUnavailable("Redis did not confirm the subscription.")
-                if message["type"] == "subscribe":
-                    return
+            # around it all: the connection has no timeout of its own, and its handshake waits for answers too
+            async with asyncio.timeout(HUB_TIMEOUT):
+                old, self._pubsub = self._pubsub, self._listener.pubsub()
+                if old is not None:
+                    with suppress(*_FAILURES):
+                        await old.aclose()
+                await self._pubsub.subscribe(self.keys.channel)
+                while (await self._pubsub.get_message(timeout=None))["type"] != "subscribe":
+                    pass
+        except TimeoutError as error:
+            raise LogUnavailableError("Redis does not answer.") from error
         except _FAILURES as error:
-            raise LogUnavailable(f"Redis can't be reached: {error}") from error
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
 
     async def frame(self) -> bytes | None:
-        """The next frame; None for a late confirmation, which means that messages may have been missed. Raises LogUnavailable."""
+        """The next frame; None for a late confirmation, which means that messages may have been missed. Raises
+        LogUnavailableError."""
         try:
             while True:
                 message = await self._pubsub.get_message(timeout=None)
@@ -289,17 +302,17 @@ class HubLog:
                     return data
                 return None
         except _FAILURES as error:
-            raise LogUnavailable(f"The connection to Redis was lost: {error}") from error
+            raise LogUnavailableError(f"The connection to Redis was lost: {error}") from error
 
     async def watch(self, labels: Sequence[str]) -> Position:
-        """Sets or renews the leases and notes the counter. Raises LogUnavailable."""
+        """Sets or renews the leases and notes the counter. Raises LogUnavailableError."""
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
         try:
             reply: Any = await self._watch(keys=keys, args=[_nonce(), LEASE_MS])
         except _FAILURES as error:
-            raise LogUnavailable(f"Redis can't be reached: {error}") from error
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
         epoch, counter, sequence, promised, *generations = reply
         return Position(
             epoch.decode(),
@@ -312,7 +325,5 @@ class HubLog:
     async def close(self) -> None:
         for part in (self._pubsub, self._listener, self._client):
             if part is not None:
-                try:
+                with suppress(*_FAILURES):
                     await part.aclose()
-                except _FAILURES:
-                    pass

@@ -28,8 +28,10 @@ from rxgraphql.selection import (
 if TYPE_CHECKING:
     from graphql import GraphQLObjectType
 
+    from rxgraphql.change import Change
     from rxgraphql.channel import StateChannel
-    from rxgraphql.replica import Change, Node, Replica
+    from rxgraphql.graph import Node
+    from rxgraphql.replica import Replica
     from rxgraphql.tree import Edge, NodeType
 
 SNAPSHOT = "SNAPSHOT"

@@ -2,8 +2,9 @@
 
     changes -> which labels are watched? -> begin: ticket -> read the rows again -> append
 
-After the commit and before the read: then an entry with a higher ticket saw every commit that one with a lower ticket saw.
-Nothing in here ever fails or delays the writer beyond WRITER_TIMEOUT: what can't be said now is owed and said at the next chance.
+After the commit and before the read: then an entry with a higher ticket saw every commit that one with a lower
+ticket saw. Nothing in here ever fails or delays the writer beyond WRITER_TIMEOUT: what can't be said now is owed
+and said at the next chance.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from rxgraphql import embedded
 from rxgraphql.capture import ChangeSet
 from rxgraphql.channel import Built, registry
 from rxgraphql.conf import settings
-from rxgraphql.errors import LogUnavailable
-from rxgraphql.log import PROMISE_RELIED, BreakerOpen, Entry, Ticket, WriterLog
+from rxgraphql.errors import LogUnavailableError
+from rxgraphql.log import PROMISE_RELIED, BreakerOpenError, Entry, Ticket, WriterLog
 from rxgraphql.relations import Link
 from rxgraphql.rows import Row, project_locale
 from rxgraphql.snapshot import other_ends, pairs_present, rows_by_key
@@ -64,9 +65,9 @@ class Publisher:
             if labels or using in self._owed:
                 changes = self._with_owed(using, changes)
                 self._publish(using, changes)
-        except BreakerOpen:
+        except BreakerOpenError:
             self._owe(using, changes)
-        except LogUnavailable as error:
+        except LogUnavailableError as error:
             logger.warning("Nothing is published and changed keys are owed until then: %s", error)
             self._owe(using, changes)
         except (OperationalError, InterfaceError):
@@ -85,7 +86,7 @@ class Publisher:
             ticket = self.log.begin(labels)
             if ticket is None or self.log.append(ticket, self._entry(using, changes, ticket)):
                 return
-        raise LogUnavailable("The epoch changed at each attempt.")
+        raise LogUnavailableError("The epoch changed at each attempt.")
 
     def _is_read(self, label: str, using: str) -> bool:
         """Whether channels read the label's rows, and from this database."""
@@ -194,7 +195,9 @@ def publisher() -> Publisher | None:
 
 
 def _embedded_url() -> str | None:
-    """As a promise that nobody watches: looked for after the commit, relied on for less than a hub waits when it has started one."""
+    """Like a promise that nobody watches: looked for after the commit, and relied on for less time than a hub
+    waits when it has started a server.
+    """
     global _embedded
     asked = time.monotonic()
     until, url = _embedded

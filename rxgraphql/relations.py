@@ -20,7 +20,7 @@ from django.db.models.lookups import Lookup
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 
 Kind = Literal["forward", "reverse", "link"]
 Primitive = int | float | str | bool | None
@@ -67,12 +67,12 @@ def label_of(model: type[models.Model]) -> str:
 
 
 def relation(model: type[models.Model], name: str) -> Relation:
-    """The relation that `instance.name` follows. Raises Unsupported for anything else."""
+    """The relation that `instance.name` follows. Raises UnsupportedError for anything else."""
     try:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
         field = None
-    if field is None or field.auto_created and not field.concrete:
+    if field is None or (field.auto_created and not field.concrete):
         field = next(
             (
                 rel
@@ -82,9 +82,10 @@ def relation(model: type[models.Model], name: str) -> Relation:
             None,
         )
     if field is None or not field.is_relation or field.related_model in (None, "self"):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__}.{name} is not a relation of the model.",
-            "A nested serializer's source must be a foreign key, a one-to-one, a many-to-many field or the reverse of one.",
+            "A nested serializer's source must be a foreign key, a one-to-one, a many-to-many field "
+            "or the reverse of one.",
         )
     child = field.related_model
     _supported_model(child)
@@ -92,24 +93,25 @@ def relation(model: type[models.Model], name: str) -> Relation:
         return _link_relation(model, name, field, child)
     if field.concrete:
         if field.target_field is not child._meta.pk:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{model.__name__}.{name} points at {child.__name__}.{field.target_field.name} (to_field).",
                 "Point the key at the primary key.",
             )
         if _filters(child._base_manager):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{child.__name__}'s base manager filters rows, so {name} can vanish without a change of its row.",
                 "Remove Meta.base_manager_name or its filter.",
             )
         return Relation(name, "forward", False, field.null, child, column=field.attname)
     if not hasattr(field, "field") or not isinstance(field.field, models.ForeignKey):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__}.{name} is a generic relation.",
             "Use a foreign key, or leave the field out.",
         )
     if field.field.target_field is not model._meta.pk:
-        raise Unsupported(
-            f"{child.__name__}.{field.field.name} points at {model.__name__}.{field.field.target_field.name} (to_field).",
+        raise UnsupportedError(
+            f"{child.__name__}.{field.field.name} points at "
+            f"{model.__name__}.{field.field.target_field.name} (to_field).",
             "Point the key at the primary key.",
         )
     many = not field.one_to_one
@@ -128,12 +130,12 @@ def _link_relation(
     b = through._meta.get_field(many_to_many.m2m_reverse_field_name())
     for end in (a, b):
         if end.target_field is not end.related_model._meta.pk:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{through.__name__}.{end.name} does not point at a primary key (to_field).",
                 "Point both keys of the table between at primary keys.",
             )
     if not through._meta.auto_created and not _unique_pair(through, {a.name, b.name}):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{through.__name__} may hold the same pair twice, so {model.__name__}.{name} could list a row twice.",
             f"Add a UniqueConstraint over {a.name} and {b.name} to it.",
         )
@@ -162,39 +164,39 @@ def _unique_pair(through: type[models.Model], pair: set[str]) -> bool:
 
 def _supported_model(model: type[models.Model]) -> None:
     if concrete(model)._meta.parents:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} inherits from another model's table (multi-table inheritance).",
             "Use an abstract base class.",
         )
     if not concrete(model)._meta.managed and not concrete(model)._meta.db_table:
-        raise Unsupported(f"{model.__name__} has no table.", "Stream a model that has one.")
+        raise UnsupportedError(f"{model.__name__} has no table.", "Stream a model that has one.")
 
 
 def check_model(model: type[models.Model]) -> None:
-    """Raises Unsupported when rows of the model can't be streamed."""
+    """Raises UnsupportedError when rows of the model can't be streamed."""
     _supported_model(model)
     if len(getattr(model._meta, "pk_fields", [model._meta.pk])) > 1:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} has a composite primary key.", "Give it a primary key of one column."
         )
 
 
 def _filters(manager: models.Manager[Any]) -> bool:
-    """Whether the manager lets only some rows through; raises Unsupported if not by the row's own columns."""
+    """Whether the manager lets only some rows through; raises UnsupportedError if not by the row's own columns."""
     query = manager.all().query
     name = manager.model.__name__
     if query.where != manager.all().query.where:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{name}'s default manager filters by something else each time, such as the present moment.",
             "Filter by a stored column: what passes must not change without a save of the row.",
         )
     if query.is_sliced or query.distinct_fields or query.combinator:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{name}'s default manager slices, combines or uses DISTINCT ON.",
             "Filter by the row's own columns.",
         )
     if len([alias for alias, count in query.alias_refcount.items() if count]) > 1:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{name}'s default manager filters through another table.",
             "Filter by the row's own columns: what passes must not change without a save of the row.",
         )
@@ -214,7 +216,7 @@ def _check_where(node: Any, name: str) -> None:
         ):
             _check_where(part, name)
         if isinstance(node, Now | Random):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{name}'s default manager filters by time or at random.",
                 "Filter by a stored column.",
             )
@@ -223,16 +225,18 @@ def _check_where(node: Any, name: str) -> None:
     elif isinstance(node, ExtraWhere):
         raise _raw(name)
     elif hasattr(node, "query") or hasattr(node, "alias_map"):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{name}'s default manager filters by a subquery.",
             "Filter by the row's own columns: what passes must not change without a save of the row.",
         )
     elif isinstance(node, NothingNode):
-        raise Unsupported(f"{name}'s default manager lets nothing through.", "Return rows from it.")
+        raise UnsupportedError(
+            f"{name}'s default manager lets nothing through.", "Return rows from it."
+        )
 
 
-def _raw(name: str) -> Unsupported:
-    return Unsupported(
+def _raw(name: str) -> UnsupportedError:
+    return UnsupportedError(
         f"{name}'s default manager filters by SQL of its own, which can't be looked into.",
         "Filter by lookups on the row's own columns.",
     )
@@ -271,8 +275,8 @@ class OrderColumn:
 class Order:
     """How the rows of a to-many relation follow each other.
 
-    `columns` decide, then the primary key. `computable` is False where only the database knows (text under a collation, an
-    expression): then the list is read again when one of `columns` changes.
+    `columns` decide, then the primary key. `computable` is False where only the database knows (text under a
+    collation, an expression): then the list is read again when one of `columns` changes.
     """
 
     columns: tuple[OrderColumn, ...]
@@ -284,7 +288,7 @@ def order_of(model: type[models.Model]) -> Order:
     """The order in which the related managers of the model list its rows."""
     query = model._default_manager.all().query
     if not query.standard_ordering:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__}'s default manager calls reverse().",
             "Turn each column of its ordering around.",
         )
@@ -313,17 +317,21 @@ def _term(term: Any, model: type[models.Model]) -> tuple[bool, Any, bool | None]
     """(descending, column name or expression, nulls first or None for the database's own way)"""
     if isinstance(term, str):
         if term == "?":
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{model.__name__} is ordered at random.", "Order by a column in Meta.ordering."
             )
         return term.startswith("-"), term.lstrip("-+"), None
     if isinstance(term, F):
-        return False, term.name, None
+        return False, _name(term), None
     if isinstance(term, OrderBy):
         inner = term.expression
         nulls_first = True if term.nulls_first else False if term.nulls_last else None
-        return term.descending, inner.name if isinstance(inner, F) else inner, nulls_first
+        return term.descending, _name(inner) if isinstance(inner, F) else inner, nulls_first
     return False, term, None
+
+
+def _name(f: Any) -> str:
+    return str(f.name)
 
 
 def _names(expression: Any, model: type[models.Model]) -> list[str]:
@@ -332,7 +340,7 @@ def _names(expression: Any, model: type[models.Model]) -> list[str]:
     try:
         parts = list(_parts(expression.resolve_expression(query)))
     except FieldError as error:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} is ordered by {expression!r}: {error}", "Order by a column."
         ) from None
     joined = len([alias for alias, count in query.alias_refcount.items() if count]) > 1
@@ -342,7 +350,7 @@ def _names(expression: Any, model: type[models.Model]) -> list[str]:
         or hasattr(part, "alias_map")
         for part in parts
     ):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} is ordered by {expression!r}, which can change without a save of the row.",
             "Order by the row's own columns.",
         )
@@ -369,12 +377,12 @@ def _own_column(model: type[models.Model], name: str) -> Any:
     except FieldDoesNotExist:
         field = next((f for f in model._meta.concrete_fields if f.attname == name), None)
     if field is None or "__" in name or not field.concrete or field.many_to_many:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} is ordered by {name!r}, which is not a column of its own.",
             "Order by the row's own columns: the order must not change without a save of the row.",
         )
     if field.is_relation and field.attname != name and field.related_model._meta.ordering:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} is ordered by {name!r}, which follows the ordering of {field.related_model.__name__}.",
             f"Order by {field.attname!r}, or by a column of its own.",
         )
@@ -385,7 +393,7 @@ def _computable(field: Any, connection: Any) -> bool:
     is_key = field.is_relation or field.primary_key
     while field.is_relation:
         field = field.target_field
-    if hasattr(field, "from_db_value") or is_key and isinstance(field, models.DurationField):
+    if hasattr(field, "from_db_value") or (is_key and isinstance(field, models.DurationField)):
         # the value that Python gets may sort in another way
         return False
     if isinstance(field, models.CharField | models.TextField):
@@ -410,7 +418,7 @@ def _computable(field: Any, connection: Any) -> bool:
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_NAIVE_EPOCH = datetime.datetime(1970, 1, 1)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 

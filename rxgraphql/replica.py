@@ -5,19 +5,16 @@
           -> what is new is loaded, what no path reaches any more has left
           -> Change: the difference between two states that were served
 
-The replica knows no Redis and no event loop: `apply()` takes an entry and says what must be loaded, `finish()` takes what was
-loaded and gives the change. Between the two nothing else is applied.
+The replica knows no Redis and no event loop: `apply()` takes an entry and says what must be loaded, `finish()`
+takes what was loaded and gives the change. Between the two nothing else is applied.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
+from rxgraphql.change import Change, Journal, differing
+from rxgraphql.graph import Graph, Node
 from rxgraphql.log import Entry
 from rxgraphql.rows import Row
 from rxgraphql.snapshot import Loaded, Wanted
@@ -26,104 +23,19 @@ from rxgraphql.tree import Edge, NodeType, StateTree
 if TYPE_CHECKING:
     from rxgraphql.channel import StateChannel
 
-ALL = -1
 _VIRTUAL = Row((), (), True)
 
 
-class Node:
-    """One row of one node type, with what it leads to and who holds it.
-
-    `start` and `end` are the interval of the ticket counter in which the row was read: (start, end].
-    """
-
-    __slots__ = ("children", "end", "held_by", "key", "pk", "row", "start", "type")
-
-    def __init__(self, node_type: NodeType, pk: str, row: Row, start: int, end: int) -> None:
-        self.type = node_type
-        self.pk = pk
-        self.key = node_type.key(pk)
-        self.row = row
-        self.start = start
-        self.end = end
-        # by edge.index: a list of nodes, or a node, or None
-        self.children: list[Any] = [[] if edge.many else None for edge in node_type.edges]
-        # a dict for its order
-        self.held_by: dict[Edge, dict[Node, None]] = {}
-
-    def __repr__(self) -> str:
-        return f"<Node {self.key}>"
-
-    def parents(self, edge: Edge) -> Iterable[Node]:
-        """The nodes that hold it through the edge."""
-        return self.held_by.get(edge, ())
-
-    def child_nodes(self, edge: Edge) -> list[Node]:
-        held = self.children[edge.index]
-        if edge.many:
-            nodes: list[Node] = held
-            return nodes
-        return [] if held is None else [held]
-
-
-@dataclass(frozen=True, slots=True)
-class ListChange:
-    """What moved inside one list: take `removed` out, then insert `inserted` at `index`."""
-
-    node: str
-    edge: Edge
-    index: int
-    removed: tuple[str, ...]
-    inserted: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Change:
-    """One event: the difference between two states that were served."""
-
-    # bit i: the value of type.fields[i] changed; ALL for an added node
-    fields: dict[Node, int] = field(default_factory=dict)
-    # bit i: the children of type.edges[i] changed; ALL for an added node
-    edges: dict[Node, int] = field(default_factory=dict)
-    added: set[Node] = field(default_factory=set)
-    removed: list[Node] = field(default_factory=list)
-    lists: list[ListChange] = field(default_factory=list)
-    # (key, what went wrong): the node keeps its last values
-    errors: list[tuple[str, str]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.fields or self.edges or self.removed or self.errors)
-
-
-class Journal:
-    """What nodes were before the event, noted at the first touch of each."""
-
-    def __init__(self) -> None:
-        self.rows: dict[Node, Row] = {}
-        self.children: dict[tuple[Node, Edge], Any] = {}
-        # keys that may have changed their place in a list
-        self.moved: dict[tuple[Node, Edge], set[Node]] = {}
-        self.added: dict[Node, None] = {}
-        self.removed: dict[Node, None] = {}
-        # nodes that lost a holder
-        self.released: dict[Node, None] = {}
-        self.errors: dict[str, str] = {}
-
-    def touch(self, parent: Node, edge: Edge) -> None:
-        if (parent, edge) not in self.children:
-            held = parent.children[edge.index]
-            self.children[parent, edge] = list(held) if edge.many else held
-
-
-class Replica:
+class Replica(Graph):
     """The nodes below one anchor."""
 
     def __init__(self, channel: StateChannel, pk: str) -> None:
         self.channel = channel
         self.tree: StateTree = channel.tree
         self.pk = pk
-        self.root_key = self.tree.root.key(pk)
-        self.nodes: dict[str, Node] = {}
-        # rows that could not be serialized: of held nodes (they keep their last values), and of rows that can't be shown at all
+        super().__init__(self.tree.root.key(pk))
+        # rows that could not be serialized: of held nodes (they keep their last values), and of rows that can't be
+        # shown at all
         self.stale: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         # keys that are not held -> the nodes whose columns point there
@@ -136,25 +48,13 @@ class Replica:
                 self._edges_by_link.setdefault(edge.link.label, []).append(edge)
         self._types = {node_type.name: node_type for node_type in self.tree.all_types}
         self._in_tree = set(self.tree.edges())
-        self._journal = Journal()
         self._wanted = Wanted()
         self._touched: dict[Node, None] = {}
-        # nodes taken out of their lists because what they sort by changed: put back when all rows are known
-        self._reorder: dict[tuple[Node, Edge], list[Node]] = {}
         # the state can't be continued and has to be loaded whole
         self.must_reload = False
         # of the entry that is being applied
         self._ticket = 0
         self._shown_lists = {t: t.shown_lists() for t in self.tree.all_types}
-
-    # ------------------------------------------------------------------------------------------ reading
-
-    @property
-    def root(self) -> Node | None:
-        return self.nodes.get(self.root_key)
-
-    def by_type(self, node_type: NodeType) -> Iterator[Node]:
-        return (node for node in self.nodes.values() if node.type is node_type)
 
     # ------------------------------------------------------------------------------------------ loading whole
 
@@ -203,8 +103,8 @@ class Replica:
     def apply(self, entry: Entry, fresh: bool) -> Wanted:
         """Takes what the entry says; gives what must be loaded and absorbed before `finish()`.
 
-        `fresh`: the entry's ticket is above the end of every interval seen before it. Only then can a row that is not held,
-        or a link, be taken from the entry: otherwise a newer entry for it may have passed unnoticed.
+        `fresh`: the entry's ticket is above the end of every interval seen before it. Only then can a row that is
+        not held, or a link, be taken from the entry: otherwise a newer entry for it may have passed unnoticed.
         """
         self._begin()
         self._ticket = entry.ticket
@@ -307,7 +207,7 @@ class Replica:
         if (
             row.hidden == old.hidden
             and row.visible == old.visible
-            and not _differing(old.values, row.values)
+            and not differing(old.values, row.values)
         ):
             return
         self._journal.rows.setdefault(node, old)
@@ -328,17 +228,6 @@ class Replica:
                     parent.children[edge.index].remove(node)
                     self._reorder.setdefault((parent, edge), []).append(node)
 
-    def _held(self, parent: Node, edge: Edge) -> list[Node]:
-        """The children, those included that are out of their list for a moment."""
-        return [*parent.child_nodes(edge), *self._reorder.get((parent, edge), ())]
-
-    def _put_in_order(self) -> None:
-        for (parent, edge), nodes in self._reorder.items():
-            for node in nodes:
-                if parent in node.held_by.get(edge, ()):
-                    insort(parent.children[edge.index], node, key=edge.sort_key)
-        self._reorder = {}
-
     def _delete(self, node: Node) -> None:
         self._ask_who_points_at(node)
         for edge, parents in list(node.held_by.items()):
@@ -349,7 +238,8 @@ class Replica:
         self._drop(node)
 
     def _want_again(self, node: Node) -> None:
-        """Reads the row again that shows or points at something that changed; through hidden ones, whoever shows those."""
+        """Reads the row again that shows or points at something that changed; through hidden ones, whoever shows
+        those."""
         if self.nodes.get(node.key) is not node:
             return
         if not node.type.is_virtual:
@@ -549,89 +439,10 @@ class Replica:
                 self._wanted.list(edge, pk)
         return node
 
-    def _add(self, node_type: NodeType, pk: str, row: Row, start: int, end: int) -> Node:
-        node = Node(node_type, pk, row, start, end)
-        self.nodes[node.key] = node
-        self._journal.added[node] = None
-        # looked at in the end: if nobody came to hold it, it goes
-        self._journal.released[node] = None
-        return node
-
-    # -- holding
-
-    def _place(self, parent: Node, edge: Edge, child: Node) -> None:
-        """Puts the child where its order says. A single reverse reference replaces what was there."""
-        if parent in child.held_by.get(edge, ()):
-            return
-        if not edge.many:
-            current: Node | None = parent.children[edge.index]
-            if current is not None:
-                self._unhold(parent, edge, current)
-            self._hold(parent, edge, child)
-            return
-        self._journal.touch(parent, edge)
-        self._journal.moved.setdefault((parent, edge), set()).add(child)
-        insort(parent.children[edge.index], child, key=edge.sort_key)
-        child.held_by.setdefault(edge, {})[parent] = None
-
-    def _hold(self, parent: Node, edge: Edge, child: Node) -> None:
-        self._journal.touch(parent, edge)
-        parent.children[edge.index] = child
-        child.held_by.setdefault(edge, {})[parent] = None
-
-    def _unhold(self, parent: Node, edge: Edge, child: Node) -> None:
-        holders = child.held_by.get(edge)
-        if holders is None or parent not in holders:
-            return
-        self._journal.touch(parent, edge)
-        del holders[parent]
-        if not holders:
-            del child.held_by[edge]
-        if edge.many:
-            self._journal.moved.setdefault((parent, edge), set()).add(child)
-            if child in self._reorder.get((parent, edge), ()):
-                self._reorder[parent, edge].remove(child)
-            else:
-                parent.children[edge.index].remove(child)
-        else:
-            parent.children[edge.index] = None
-        self._journal.released[child] = None
-
     def _shown_changed(self, parent: Node, edge: Edge) -> None:
         """A list behind a flat field changed: the row that shows it is read again."""
         if edge.shows == "change":
             self._want_again(parent)
-
-    def _let_go(self) -> None:
-        """Removes what no path reaches any more. Additions came first, so what only moved is still held."""
-        queue = list(self._journal.released)
-        while queue:
-            node = queue.pop()
-            if node.held_by or node.key == self.root_key or self.nodes.get(node.key) is not node:
-                continue
-            queue += self._drop(node)
-
-    def _drop(self, node: Node) -> list[Node]:
-        """Takes a node out that nothing holds; gives the children that it held."""
-        self._remove(node)
-        released = []
-        for edge in node.type.edges:
-            for child in self._held(node, edge):
-                holders = child.held_by.get(edge, {})
-                holders.pop(node, None)
-                if not holders:
-                    child.held_by.pop(edge, None)
-                self._journal.released[child] = None
-                released.append(child)
-        return released
-
-    def _remove(self, node: Node) -> None:
-        del self.nodes[node.key]
-        self.stale.pop(node.key, None)
-        if node in self._journal.added:
-            del self._journal.added[node]
-        else:
-            self._journal.removed[node] = None
 
     # -- what was loaded
 
@@ -716,7 +527,8 @@ class Replica:
         self._shown_changed(parent, edge)
 
     def _unusable(self, loaded: Loaded) -> dict[str, str]:
-        """Rows that can't be shown: not serialized and never seen before, or pointing at such a one without a way to be null."""
+        """Rows that can't be shown: not serialized and never seen before, or pointing at such a one without a way
+        to be null."""
         broken = {
             key: row.error or "not serialized"
             for key, (_, _, row) in loaded.rows.items()
@@ -736,74 +548,5 @@ class Replica:
                             pending = True
         return broken
 
-    # -- the difference
-
-    def _change(self) -> Change:
-        journal = self._journal
-        change = Change(errors=list(journal.errors.items()))
-        for node in journal.added:
-            if not node.type.is_hidden:
-                change.added.add(node)
-                change.fields[node] = change.edges[node] = ALL
-        change.removed = [node for node in journal.removed if not node.type.is_hidden]
-        for node, old in journal.rows.items():
-            if node.key in self.nodes and node not in journal.added and not node.type.is_hidden:
-                mask = _differing(old.values, node.row.values)
-                if mask:
-                    change.fields[node] = mask
-        for (parent, edge), before in journal.children.items():
-            if self.nodes.get(parent.key) is not parent or edge.hidden:
-                continue
-            after = parent.children[edge.index]
-            if before == after if edge.many else before is after:
-                continue
-            if parent not in change.added:
-                change.edges[parent] = change.edges.get(parent, 0) | (1 << edge.index)
-            if edge.many:
-                change.lists += _list_changes(parent, edge, before, after, journal)
-        return change
-
-
-def _differing(old: tuple[Any, ...] | None, new: tuple[Any, ...] | None) -> int:
-    if old is None or new is None:
-        return ALL
-    mask = 0
-    for i, (before, after) in enumerate(zip(old, new, strict=True)):
-        if not _same(before, after):
-            mask |= 1 << i
-    return mask
-
-
-def _same(before: Any, after: Any) -> bool:
-    """Equal on the wire too: True == 1 and 1 == 1.0 in Python only."""
-    if before is after:
-        return True
-    if before != after or type(before) is not type(after):
-        return False
-    return not isinstance(before, dict | list) or orjson.dumps(before) == orjson.dumps(after)
-
-
-def _list_changes(
-    parent: Node, edge: Edge, before: list[Node], after: list[Node], journal: Journal
-) -> list[ListChange]:
-    """Take all that moved out, then put it in, one run of neighbours at a time, from the front."""
-    moved = journal.moved.get((parent, edge), set())
-    out = tuple(node.key for node in before if node in moved)
-    changes: list[ListChange] = []
-    run: list[str] = []
-    at = 0
-    for index, node in enumerate(after):
-        if node in moved:
-            if not run:
-                at = index
-            run.append(node.key)
-        elif run:
-            changes.append(ListChange(parent.key, edge, at, (), tuple(run)))
-            run = []
-    if run:
-        changes.append(ListChange(parent.key, edge, at, (), tuple(run)))
-    if not changes:
-        return [ListChange(parent.key, edge, 0, out, ())]
-    first = changes[0]
-    changes[0] = ListChange(first.node, edge, first.index, out, first.inserted)
-    return changes
+    def _dropped(self, node: Node) -> None:
+        self.stale.pop(node.key, None)

@@ -273,8 +273,10 @@ class Schema(StrawberrySchema):
         if loaded.document is None:
             context.pre_execution_errors = loaded.errors
             return loaded.errors
-        error = _unclear_operation(loaded.document, context._provided_operation_name)
-        if error is not None and not loaded.errors:
+        name = context._provided_operation_name
+        error = _unclear_operation(loaded.document, name)
+        # of an unknown name Strawberry itself tells, with status 400 over HTTP
+        if error is not None and name is None and not loaded.errors:
             return [error]
         context.graphql_document = loaded.document
         if tuple(context.validation_rules) == DEFAULT_RULES:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from graphql import FieldNode, FragmentDefinitionNode, GraphQLResolveInfo
     from graphql.execution import Executor
 
-    from rxgraphql.replica import Change, Node
+    from rxgraphql.change import Change
+    from rxgraphql.graph import Node
     from rxgraphql.tree import NodeType
 
 Project = Callable[["Node"], dict[str, Any]]

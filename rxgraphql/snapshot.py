@@ -1,7 +1,8 @@
 """Reads state from the database: rows of a node type, links, and whole trees breadth first.
 
-One query per relation edge, however many rows, in one REPEATABLE READ transaction where the database has it. A first snapshot, a
-new child with its subtree and a row that has to be looked at again are the same load with other wishes.
+One query per relation edge, however many rows, in one REPEATABLE READ transaction where the database has it. A
+first snapshot, a new child with its subtree and a row that has to be looked at again are the same load with other
+wishes.
 """
 
 from __future__ import annotations
@@ -64,8 +65,7 @@ def rows_by_key(node_type: NodeType, pks: Iterable[str], using: str) -> dict[str
     if node_type.visible_annotation:
         passes = node_type.model._default_manager.using(using).filter(pk=OuterRef("pk"))
         queryset = queryset.annotate(**{node_type.visible_annotation: Exists(passes)})
-    for pk, row, _ in read_rows(node_type, queryset.order_by()):
-        found[pk] = row
+    found |= {pk: row for pk, row, _ in read_rows(node_type, queryset.order_by())}
     return found
 
 

@@ -21,7 +21,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init
 from rest_framework import serializers
 
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 from rxgraphql.hints import UNKNOWN, return_hint, shows_rows
 
 __all__ = ["Hop", "Source", "is_drf", "resolve", "resolve_path"]
@@ -114,12 +114,12 @@ class Source:
 
 
 def resolve(field: serializers.Field[Any, Any, Any, Any], model: type[models.Model]) -> Source:
-    """Follows the field's `source`; raises Unsupported where it leads to what can't be watched."""
+    """Follows the field's `source`; raises UnsupportedError where it leads to what can't be watched."""
     if field.source == "*" or isinstance(field, serializers.ModelField):
         return Source("row", model)
     try:
         return resolve_path(model, field.source_attrs, str(field.source))
-    except Unsupported:
+    except UnsupportedError:
         if is_drf(field, "get_attribute"):
             raise
         return Source("row", model, unknown=True)
@@ -143,7 +143,7 @@ def resolve_path(model: type[models.Model], attributes: Sequence[str], source: s
             hops = (*hops, found)
             model = found.model
             if found.many and not last:
-                raise Unsupported(
+                raise UnsupportedError(
                     f"source={source!r} computes something from the rows of {name!r}.",
                     "Keep the result in a column of the model, or let the client compute it from a nested list.",
                 )
@@ -159,7 +159,7 @@ def _member(model: type[models.Model], name: str) -> Any:
     options = model._meta
     if name == "pk":
         if isinstance(options.pk, models.CompositePrimaryKey):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{model.__name__} has a composite primary key.", "Leave the field `pk` out."
             )
         return options.pk
@@ -171,7 +171,7 @@ def _member(model: type[models.Model], name: str) -> Any:
         if not field.is_relation or name == getattr(field, "attname", None) != field.name:
             return field
         if not isinstance(field, models.ForeignKey | models.ManyToManyField):
-            raise Unsupported(
+            raise UnsupportedError(
                 f"{model.__name__}.{name} is a generic relation.",
                 "Leave the field out, or use a foreign key to one model.",
             )
@@ -213,7 +213,7 @@ def _computed(
     try:
         attribute = inspect.getattr_static(model, name)
     except AttributeError:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__} has no attribute {name!r} (source={source!r}).",
             "Rows are read without the annotations of a view's queryset: make it a property of the model, or a "
             "SerializerMethodField.",
@@ -222,13 +222,13 @@ def _computed(
     if hint is UNKNOWN:
         hint = return_hint(attribute)
     if shows_rows(hint):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{model.__name__}.{name} (source={source!r}) returns rows, whose changes could not be seen.",
             "Name a relation of the model as the source.",
         )
     if not last:
         if hint is UNKNOWN:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"source={source!r} goes through {model.__name__}.{name}, which may return a row.",
                 f"Annotate what {name} returns, or make a property that returns the value itself.",
             )

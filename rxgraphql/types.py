@@ -37,8 +37,8 @@ def type_for(serializer_class: type[ModelSerializer[Any]]) -> Any:
         @strawberry.mutation
         def send(self, room: strawberry.ID, text: str) -> rxgraphql.type_for(MessageSerializer): ...
 
-    The resolver returns a model instance (or a list of them, annotated `list[...]`). Raises Unsupported, with the fix,
-    for a serializer that can't be streamed.
+    The resolver returns a model instance (or a list of them, annotated `list[...]`). Raises UnsupportedError, with the
+    fix, for a serializer that can't be streamed.
     """
     known = _types.get(serializer_class)
     return known if known is not None else type_of(registry.node_type(serializer_class))

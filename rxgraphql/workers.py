@@ -16,7 +16,8 @@ THREADS = 4
 
 
 class Workers:
-    """Runs blocking functions off the event loop. Connections stay open between calls: opening one costs more than a query."""
+    """Runs blocking functions off the event loop. Connections stay open between calls: opening one costs more than
+    a query."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rxgraphql")
@@ -29,7 +30,9 @@ class Workers:
         return await loop.run_in_executor(self._pool, self._call, function, arguments)
 
     def _call(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-        before = {id(c): c for c in connections.all(initialized_only=True) if c.connection is not None}
+        before = {
+            id(c): c for c in connections.all(initialized_only=True) if c.connection is not None
+        }
         try:
             return function(*arguments)
         except (OperationalError, InterfaceError):

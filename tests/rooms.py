@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from rxgraphql.change import Change
 from rxgraphql.log import Entry
-from rxgraphql.replica import Change, Replica
+from rxgraphql.replica import Replica
 from rxgraphql.rows import Row
-from rxgraphql.snapshot import Loaded
+from rxgraphql.snapshot import Loaded, Wanted
 from rxgraphql.tree import NodeType
 from tests.chat.channels import RoomChannel
 
@@ -57,19 +58,35 @@ class Room:
             for key in keys:
                 add("Reaction", key, message_id=str(message), user_id=str(int(key) % users))
             loaded.lists[edges["Message", "reactions"], str(message)] = keys
+        complete(loaded)
         self.replica = Replica(RoomChannel(), "1")
         self.replica.replace(loaded, 0, 1)
         self._ticket = 1
 
     def commit(self, *rows: tuple[str, str, Row | None]) -> Change:
-        """One commit of (type, key, row or None); nothing has to be loaded for it."""
+        """One commit of (type, key, row or None), and what has to be loaded for it."""
         entry = Entry(layout="", rows={})
         for name, pk, row in rows:
             entry.rows.setdefault(name, {})[pk] = row
         entry.ticket = entry.end = self._ticket = self._ticket + 1
         wanted = self.replica.apply(entry, True)
-        assert not wanted.rows, wanted
+        while wanted:
+            wanted = self.replica.absorb(self._load(wanted, entry), entry.ticket, entry.end)
         return self.replica.finish()
+
+    def _load(self, wanted: Wanted, entry: Entry) -> Loaded:
+        """What the database would give after the commit: its rows, and the lists as they are."""
+        loaded, nodes = Loaded(), self.replica.nodes
+        for found, pks in wanted.rows.items():
+            for pk in pks:
+                held = nodes.get(found.key(pk))
+                row = entry.rows.get(found.name, {}).get(pk, held.row if held else None)
+                loaded.rows[found.key(pk)] = (found, pk, row)
+        for edge, pks in wanted.lists.items():
+            for pk in pks:
+                held = nodes[edge.parent.key(pk)]
+                loaded.lists[edge, pk] = [child.pk for child in held.child_nodes(edge)]
+        return loaded
 
     def set(self, name: str, pk: str, **values: Any) -> Change:
         return self.commit((name, pk, self.changed(name, pk, values)))
@@ -84,6 +101,17 @@ class Room:
         old_values = dict(zip((field.name for field in found.fields), row.values, strict=True))
         old_hidden = dict(zip(found.hidden, row.hidden, strict=True))
         return make_row(name, old_values | values, old_hidden | (hidden or {}))
+
+
+def complete(loaded: Loaded) -> None:
+    """Adds what a load would bring too: empty lists, and the rows that only stand behind others."""
+    for found, pk, row in list(loaded.rows.values()):
+        assert row is not None
+        for edge in found.edges:
+            if edge.kind != "forward":
+                loaded.lists.setdefault((edge, pk), [])
+            elif edge.child.is_virtual and (target := row.hidden[edge.column]) is not None:
+                loaded.rows[edge.child.key(target)] = (edge.child, target, Row((), (), True))
 
 
 def message_columns(position: int, author: str) -> dict[str, Any]:

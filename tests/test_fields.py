@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from pytest_django import DjangoAssertNumQueries
 from rest_framework import serializers
 
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 from rxgraphql.fields import (
     FieldType,
     field_type,
@@ -293,7 +293,7 @@ def test_annotations(hint: Any, expected: str) -> None:
 )
 def test_annotations_without_a_type(hint: Any, said: str) -> None:
     """An annotation that says nothing to GraphQL is refused with the ones that would."""
-    with pytest.raises(Unsupported, match=said) as caught:
+    with pytest.raises(UnsupportedError, match=said) as caught:
         field_type(hinted(hint), Record, "Record")
     assert caught.value.fix
 
@@ -389,7 +389,7 @@ def test_fields_of_the_projects_own(field: Any, expected: str) -> None:
 )  # fmt: skip
 def test_refusals(field: Any, message: str, fix: str) -> None:
     """What can't be typed or watched is refused at start-up, and the error says what to write instead."""
-    with pytest.raises(Unsupported) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         type_of(field)
     assert message in caught.value.message
     assert fix in caught.value.fix
@@ -407,7 +407,7 @@ def test_a_method_without_an_annotation_says_where_to_add_one() -> None:
 
         def get_shown(self, record): ...  # type: ignore[no-untyped-def]
 
-    with pytest.raises(Unsupported, match=r"BareSerializer\.get_shown\(\)") as caught:
+    with pytest.raises(UnsupportedError, match=r"BareSerializer\.get_shown\(\)") as caught:
         field_type(BareSerializer().fields["shown"], Record, "Record")
     assert "def get_shown(self, instance) -> str:" in caught.value.fix
 

@@ -9,9 +9,9 @@ from graphql import parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rxgraphql.change import Change
 from rxgraphql.errors import ErrorCode
 from rxgraphql.projection import Payload, Projection
-from rxgraphql.replica import Change
 from rxgraphql.rows import Row
 from rxgraphql.schema import Operation, Schema
 from rxgraphql.tree import NodeType

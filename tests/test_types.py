@@ -17,7 +17,7 @@ from rest_framework import serializers
 
 from rxgraphql import Schema, StateChannel, type_for
 from rxgraphql.channel import registry
-from rxgraphql.errors import Unsupported
+from rxgraphql.errors import UnsupportedError
 from rxgraphql.rows import RowReader
 from rxgraphql.scalars import PYTHON_TYPES, BigInt, Duration
 from rxgraphql.schema import Operation, PreparedError, print_sdl
@@ -189,7 +189,7 @@ def test_unsupported_serializer() -> None:
     class WithoutModel(serializers.Serializer[Any]):
         name = serializers.CharField()
 
-    with pytest.raises(Unsupported, match="ModelSerializer"):
+    with pytest.raises(UnsupportedError, match="ModelSerializer"):
         type_for(WithoutModel)  # type: ignore[arg-type]
 
 
