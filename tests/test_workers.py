@@ -93,7 +93,7 @@ async def writers(process_env: dict[str, str]) -> AsyncIterator[Writers]:
 
 async def take_all(watcher: SocketWatcher) -> list[dict[str, Any]]:
     """All events up to that of the sentinel's commit."""
-    events = []
+    events: list[dict[str, Any]] = []
     while not events or "sentinel" not in [message["text"] for message in events[-1]["messages"]]:
         events.append(await watcher.next())
     return events

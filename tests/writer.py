@@ -91,4 +91,5 @@ if __name__ == "__main__":
     django.setup()
     print("ready", flush=True)  # noqa: T201
     sys.stdin.read()
-    {"wander": wander, "move": move}[sys.argv[1]](*map(int, sys.argv[2:]))
+    work: Any = {"wander": wander, "move": move}[sys.argv[1]]
+    work(*map(int, sys.argv[2:]))
