@@ -1,5 +1,6 @@
 import rxgraphql
 import strawberry
+from django.db.models import QuerySet
 from django.utils import timezone
 from graphql import GraphQLError
 from strawberry import Info
@@ -19,24 +20,26 @@ class Mutation:
     @strawberry.mutation
     async def send_message(self, info: Info, room: str, text: str) -> MessageType:
         user = await current_user(info)
-        found = await ChatRoom.objects.filter(name=room, members=user).afirst()
-        if found is None:
+        chat_room = await ChatRoom.objects.filter(name=room, members=user).afirst()
+        if chat_room is None:
             raise GraphQLError("There is no such room.", extensions={"code": "NOT_FOUND"})
-        return await Message.objects.acreate(room=found, author=user, text=checked(text))
+        return await Message.objects.acreate(room=chat_room, author=user, text=checked(text))
 
     @strawberry.mutation
     async def edit_message(self, info: Info, message: strawberry.ID, text: str) -> MessageType:
-        found = await own_message(info, message)
-        found.text = checked(text)
-        found.edited_at = timezone.now()
-        await found.asave(update_fields=["text", "edited_at"])
-        return found
+        user = await current_user(info)
+        edited = await found(Message.objects.filter(author=user), message)
+        edited.text = checked(text)
+        edited.edited_at = timezone.now()
+        await edited.asave(update_fields=["text", "edited_at"])
+        return edited
 
     @strawberry.mutation(description="Hides it from everybody; the admin still has it.")
     async def delete_message(self, info: Info, message: strawberry.ID) -> strawberry.ID:
-        found = await own_message(info, message)
-        found.hidden = True
-        await found.asave(update_fields=["hidden"])
+        user = await current_user(info)
+        deleted = await found(Message.objects.filter(author=user), message)
+        deleted.hidden = True
+        await deleted.asave(update_fields=["hidden"])
         return message
 
     @strawberry.mutation
@@ -44,13 +47,11 @@ class Mutation:
         user = await current_user(info)
         if emoji not in EMOJI:
             raise GraphQLError("Choose one of the emoji.", extensions={"code": "BAD_USER_INPUT"})
-        found = await Message.objects.filter(pk=message, room__members=user).afirst()
-        if found is None:
-            raise GraphQLError("There is no such message.", extensions={"code": "NOT_FOUND"})
-        reaction, created = await found.reactions.aget_or_create(user=user, emoji=emoji)
+        liked = await found(Message.objects.filter(room__members=user), message)
+        reaction, created = await liked.reactions.aget_or_create(user=user, emoji=emoji)
         if not created:
             await reaction.adelete()
-        return found
+        return liked
 
     @strawberry.mutation
     async def set_away(self, info: Info, away: bool) -> UserType:
@@ -67,11 +68,10 @@ async def current_user(info: Info) -> User:
     return user
 
 
-async def own_message(info: Info, pk: str) -> Message:
-    user = await current_user(info)
-    message = await Message.objects.filter(pk=pk, author=user).afirst()
+async def found(messages: QuerySet[Message], pk: str) -> Message:
+    message = await messages.filter(pk=pk).afirst() if pk.isdecimal() else None
     if message is None:
-        raise GraphQLError("There is no such message of yours.", extensions={"code": "NOT_FOUND"})
+        raise GraphQLError("There is no such message.", extensions={"code": "NOT_FOUND"})
     return message
 
 

@@ -1,7 +1,8 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-const django = "http://localhost:8000";
+// Not `changeOrigin`: to Django, page and requests must be of one host.
+const django = { target: "http://localhost:8000", ws: true };
 
 export default defineConfig(({ command }) => ({
   plugins: [react()],
@@ -9,8 +10,7 @@ export default defineConfig(({ command }) => ({
   base: command === "build" ? "/static/chat/" : "/",
   server: {
     proxy: {
-      "/graphql/": { target: django, ws: true },
-      "^/(admin|login|logout|static)/": django,
+      "^/(graphql|admin|login|logout|static)/": django,
     },
   },
 }));

@@ -31,7 +31,7 @@ export const socket = createClient({
   // A chat waits for its server as long as it takes, and not all browsers come back in the same second.
   shouldRetry: () => true,
   retryAttempts: Infinity,
-  retryWait: (retries) => pause(Math.min(250 * 2 ** retries, 8000) * (0.5 + Math.random())),
+  retryWait: (retries) => pause(Math.min(250 * 2 ** retries, 4000) * (0.5 + Math.random())),
   on: {
     connected: () => set("live"),
     closed: () => set(connection === "live" ? "reconnecting" : connection),
