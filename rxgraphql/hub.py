@@ -172,7 +172,7 @@ class Hub:
         if self.replicas.get(key) is not live or self.stopped:
             return
         if live.ended:
-            del self.replicas[key]
+            self._let_go(key, live)
         elif key not in self._lingering:
             self._lingering[key] = asyncio.get_running_loop().call_later(
                 settings.RX_LINGER, self._let_go, key, live
@@ -183,6 +183,12 @@ class Hub:
         if not live.is_watched and self.replicas.get(key) is live:
             del self.replicas[key]
             live.stop(None)
+            # a lease that nobody renews any more may lapse without anybody missing a commit
+            watched = {
+                label for other in self.replicas.values() for label in other.replica.tree.labels
+            }
+            for label in self._generations.keys() - watched:
+                del self._generations[label]
 
     def _cursor(self) -> str:
         return f"{registry.built.layout}.{self._epoch}.{self._sequence}"
