@@ -17,9 +17,14 @@ export class Site {
 
   static async start(): Promise<Site> {
     const site = new Site(await mkdtemp(path.join(tmpdir(), "rxgraphql-browser-")));
-    await site.manage("migrate", "--verbosity=0");
-    await site.manage("seed");
-    await site.serve();
+    try {
+      await site.manage("migrate", "--verbosity=0");
+      await site.manage("seed");
+      await site.serve();
+    } catch (error) {
+      await site.stop();
+      throw error;
+    }
     return site;
   }
 
