@@ -32,6 +32,9 @@ class TreeBuilder:
         self.node_types: dict[str, NodeType] = {}
         self.by_serializer: dict[type[Any], NodeType] = {}
         self.faults: list[Fault] = []
+        # After the channels are compiled: types that only the schema shows must not change the shape of rows any
+        # more, since processes that never make the schema would not know.
+        self.sealed = False
         self._hidden: dict[tuple[Any, ...], NodeType] = {}
         self._links: dict[str, Link] = {}
 
@@ -219,7 +222,11 @@ class TreeBuilder:
                 "Give each many-to-many field a table of its own.",
             )
         edge = Edge(parent, child, name, found)
+        if found.many and not edge.hidden:
+            edge.order = order_of(child.model)
         parent.edges.append(edge)
+        if self.sealed:
+            return edge
         child.inbound.append(edge)
         if found.kind == "forward":
             edge.column = parent.column(found.column)
@@ -228,9 +235,7 @@ class TreeBuilder:
             child.arrivals.append(edge)
         if found.filtered:
             child.visible_annotation = VISIBLE
-        if found.many and not edge.hidden:
-            order = order_of(child.model)
-            edge.order = order
+        if (order := edge.order) is not None:
             edge.order_columns = tuple(child.column(column.attname) for column in order.columns)
             if order.computable and order.columns:
                 edge.sort_key = column_key(order, edge.order_columns, pk_order(child.model))

@@ -128,9 +128,11 @@ class Registry:
         if serializer_class not in builder.by_serializer:
             with self._lock:
                 noted = len(builder.faults)
+                known = dict(builder.by_serializer), dict(builder.node_types)
                 builder.node_type(serializer_class(), serializer_class.__qualname__, ())
                 if faults := builder.faults[noted:]:
                     del builder.faults[noted:]
+                    builder.by_serializer, builder.node_types = known
                     raise UnsupportedError(
                         f"{serializer_class.__name__} can't be made a GraphQL type: {faults[0].message}",
                         faults[0].fix,
@@ -161,6 +163,7 @@ class Built:
             self.faults += faults
         self.channels = tuple(found[name] for name in sorted(found))
         self.layout = self.builder.layout()
+        self.builder.sealed = True
 
     def _compile(self, channel: type[StateChannel], location: str) -> list[Fault]:
         faults: list[Fault] = []

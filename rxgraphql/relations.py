@@ -185,11 +185,6 @@ def _filters(manager: models.Manager[Any]) -> bool:
     """Whether the manager lets only some rows through; raises UnsupportedError if not by the row's own columns."""
     query = manager.all().query
     name = manager.model.__name__
-    if query.where != manager.all().query.where:
-        raise UnsupportedError(
-            f"{name}'s default manager filters by something else each time, such as the present moment.",
-            "Filter by a stored column: what passes must not change without a save of the row.",
-        )
     if query.is_sliced or query.distinct_fields or query.combinator:
         raise UnsupportedError(
             f"{name}'s default manager slices, combines or uses DISTINCT ON.",
@@ -203,6 +198,11 @@ def _filters(manager: models.Manager[Any]) -> bool:
     if not query.where:
         return False
     _check_where(query.where, name)
+    if query.where != manager.all().query.where:
+        raise UnsupportedError(
+            f"{name}'s default manager filters by something else each time, such as the present moment.",
+            "Filter by a stored column: what passes must not change without a save of the row.",
+        )
     return True
 
 
