@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Hashable
 from typing import TYPE_CHECKING
 
 from rxgraphql.conf import settings
+from rxgraphql.errors import ChannelError, ErrorCode
 
 if TYPE_CHECKING:
     from rxgraphql.change import Change
     from rxgraphql.errors import ChannelError
     from rxgraphql.live import LiveReplica
     from rxgraphql.projection import Payload, Projection
+
+logger = logging.getLogger("rxgraphql.audience")
 
 
 class Audience:
@@ -31,7 +35,12 @@ class Audience:
         self._snapshot = None
         listeners = [subscriber for subscriber in self.subscribers if not subscriber.wants_snapshot]
         if listeners:
-            payload = self.projection.change(change, self.live.replica, cursor)
+            try:
+                payload = self.projection.change(change, self.live.replica, cursor)
+            except Exception:
+                logger.exception("A change of %s can't be projected.", self.live.replica.root_key)
+                self.end(ChannelError(ErrorCode.INTERNAL, "The change can't be shown."))
+                return
             if payload is not None:
                 for subscriber in listeners:
                     subscriber.push(payload)

@@ -281,8 +281,11 @@ class Hub:
         assert self._log is not None
         await self._log.subscribe()
         position = await self._log.watch(())
-        if self._epoch and self._epoch != position.epoch:
-            self._promise_by_clock()
+        if self._epoch != position.epoch:
+            if self._epoch:
+                self._promise_by_clock()
+            self._highest = 0
+            self._generations.clear()
         self._epoch, self._sequence, self._tail = position.epoch, position.sequence, 0
         self._highest = max(self._highest, position.counter)
         self._connected = True

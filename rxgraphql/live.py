@@ -129,12 +129,17 @@ class LiveReplica:
     def _start(self, work: Awaitable[None]) -> None:
         async def run() -> None:
             try:
-                await work
-            finally:
-                if self._task is task:
-                    self._task = None
-            if self._task is None:
-                self._drain()
+                try:
+                    await work
+                finally:
+                    if self._task is task:
+                        self._task = None
+                if self._task is None:
+                    self._drain()
+            except Exception:
+                # nobody else hears of it, and the subscribers would miss a change
+                logger.exception("%s is loaded anew, after an error.", self.replica.root_key)
+                self.reload()
 
         task = asyncio.create_task(run())
         self._task = task
@@ -179,6 +184,8 @@ class LiveReplica:
             self._failure = None
             try:
                 loaded, start, end = await self._load(self.replica.wish(), frozenset())
+                self._replaced(loaded, start, end)
+                return
             except asyncio.CancelledError:
                 raise
             except LogUnavailableError:
@@ -198,9 +205,6 @@ class LiveReplica:
                 if not self._loaded_once:
                     self.ended = True
                     return
-            else:
-                self._replaced(loaded, start, end)
-                return
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 5.0)
 

@@ -70,6 +70,8 @@ class Replica(Graph):
         self.stale.clear()
         self.broken.clear()
         self._dangling.clear()
+        # in a new epoch the tickets begin anew
+        self.loaded_end = 0
         self._begin()
         self.absorb(loaded, start, end)
         self._let_go()
