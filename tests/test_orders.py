@@ -429,8 +429,9 @@ def publisher(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> publishing.Pub
 
 
 def seed_world(messages: int) -> Room:
-    for model in (Reaction, Message.everything, Room, User, Tag):
-        getattr(model, "objects", model).all().delete()
+    managers: list[Any] = [m._default_manager for m in (Reaction, Room, User, Tag)]
+    for manager in (Message.everything, *managers):
+        manager.all().delete()
     rooms = [Room.objects.create(name=f"room {i}") for i in range(2)]
     users = [User.objects.create(username=f"user {i}") for i in range(3)]
     tags = [Tag.objects.create(name=f"tag {i}") for i in range(2)]
