@@ -32,6 +32,8 @@ from tests.changes import (
     update,
 )
 from tests.chat.channels import MemberChannel, RoomChannel
+from tests.chat.models import Room
+from tests.folding import document
 from tests.services import StartUvicorn
 from tests.sockets import Client, SocketWatcher, node_client
 
@@ -213,3 +215,17 @@ async def test_anchor_deleted(client: Client) -> None:
     event = await watcher.next()
     assert set(event["removed"]) == held
     assert await watcher.operation.answer() == {"complete": True}
+
+
+async def test_refused(client: Client) -> None:
+    """What can't be opened is an error with a code to the client, which doesn't try again."""
+    world, watcher = await watch_a_world(client)
+    await sync_to_async(Room.objects.create)(name="secret")
+    answers = []
+    for name in ("nothing", "secret"):
+        operation = await client.begin(document(RoomChannel), key=name)
+        answers.append(await operation.answer())
+    assert answers[0] == answers[1]
+    (error,) = answers[0]["error"]
+    assert error["extensions"] == {"code": "UNAUTHENTICATED"}
+    await assert_nothing_more(world, watcher)

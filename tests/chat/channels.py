@@ -15,7 +15,7 @@ class RoomChannel(StateChannel):
     def has_permission(self, user: Any, room: Any) -> bool:
         if room.name == "broken":
             raise RuntimeError("the permission check itself fails")
-        return room.name != "secret"
+        return bool(room.name != "secret")
 
 
 class MemberChannel(StateChannel):

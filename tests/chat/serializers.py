@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -41,10 +43,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     reactions = ReactionSerializer(many=True)
     tags = TagSerializer(many=True)
     room_name = serializers.CharField(source="room.name")
-    editor_name = serializers.SlugRelatedField(
+    editor_name: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         source="editor", slug_field="username", read_only=True
     )
-    tag_names = serializers.SlugRelatedField(
+    tag_names: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         source="tags", slug_field="name", many=True, read_only=True
     )
     shout = serializers.SerializerMethodField()
