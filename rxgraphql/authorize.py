@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("rxgraphql.authorize")
 
+# What a client is told; what went wrong is in the log
+DATABASE_FAILED = (ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly.")
+LOOKUP_FAILED = (ErrorCode.INTERNAL, "The channel could not be opened.")
+PERMISSION_FAILED = (
+    ErrorCode.PERMISSION_ERROR,
+    "It could not be told whether you may see this.",
+)
+
 
 async def authorize(
     channel: StateChannel, arguments: dict[str, Any], user: Any, workers: Workers
@@ -30,18 +38,20 @@ async def authorize(
         raise _refused(channel, user) from None
     except (ValueError, TypeError, ValidationError, OverflowError, DataError) as error:
         names = ", ".join(arguments)
-        logger.info("%s was asked with bad arguments: %s", type(channel).__qualname__, error)
+        # in a lookup of the project's own it may be its mistake
+        logger.log(
+            logging.WARNING if "get_object" in vars(type(channel)) else logging.INFO,
+            "%s was asked with bad arguments: %s",
+            type(channel).__qualname__,
+            error,
+        )
         raise ChannelError(
             ErrorCode.BAD_USER_INPUT, f"The value of {names} is not one that can be looked up."
         ) from error
     except DatabaseError as error:
-        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
-        raise ChannelError(
-            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
-        ) from error
+        raise _failed(channel.get_object, DATABASE_FAILED) from error
     except Exception as error:
-        logger.exception("%s.get_object() failed.", type(channel).__qualname__)
-        raise ChannelError(ErrorCode.INTERNAL, "The channel could not be opened.") from error
+        raise _failed(channel.get_object, LOOKUP_FAILED) from error
     if instance is None:
         raise _refused(channel, user)
     try:
@@ -49,15 +59,9 @@ async def authorize(
     except (PermissionDenied, ObjectDoesNotExist, Http404):
         allowed = False
     except DatabaseError as error:
-        logger.exception("%s.has_permission() failed.", type(channel).__qualname__)
-        raise ChannelError(
-            ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
-        ) from error
+        raise _failed(channel.has_permission, DATABASE_FAILED) from error
     except Exception as error:
-        logger.exception("%s.has_permission() failed.", type(channel).__qualname__)
-        raise ChannelError(
-            ErrorCode.PERMISSION_ERROR, "It could not be told whether you may see this."
-        ) from error
+        raise _failed(channel.has_permission, PERMISSION_FAILED) from error
     if allowed is not True:
         raise _refused(channel, user)
     return str(instance.pk)
@@ -68,6 +72,11 @@ async def _call(workers: Workers, function: Any, *args: Any, **kwargs: Any) -> A
         return await function(*args, **kwargs)
     result = await workers.run(lambda: function(*args, **kwargs))
     return await result if inspect.isawaitable(result) else result
+
+
+def _failed(function: Any, told: tuple[ErrorCode, str]) -> ChannelError:
+    logger.error("%s() failed.", function.__qualname__, exc_info=True)
+    return ChannelError(*told)
 
 
 def _refused(channel: StateChannel, user: Any) -> ChannelError:

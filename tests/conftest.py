@@ -3,17 +3,19 @@ from __future__ import annotations
 import itertools
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from asgiref.sync import SyncToAsync
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
 from pytest_django import Settings
 
+from rxgraphql.hub import Hub
+from tests.changes import World
 from tests.services import Postgres, Uvicorn, Valkey
 
 _namespaces = itertools.count(1)
@@ -146,3 +148,17 @@ def live_server_uvicorn(process_env: dict[str, str]) -> Iterator[Callable[..., U
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+async def hub(redis_url: str) -> AsyncIterator[Hub]:
+    """A hub of the test's own event loop."""
+    hub = Hub()
+    yield hub
+    await hub.stop()
+
+
+@pytest.fixture
+async def world(transactional_db: None, redis_url: str) -> World:
+    """Rooms, members and messages of `tests.chat`, to watch and to change."""
+    return await sync_to_async(World)()

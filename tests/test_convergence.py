@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -14,18 +13,6 @@ from tests.chat.channels import RoomChannel
 from tests.folding import Watcher, expected
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    hub = Hub()
-    yield hub
-    await hub.stop()
-
-
-@pytest.fixture
-async def world(transactional_db: None, redis_url: str) -> World:
-    return await sync_to_async(World)()
 
 
 async def watch(hub: Hub, world: World) -> Watcher:

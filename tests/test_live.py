@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 
@@ -24,18 +23,6 @@ from tests.services import Valkey
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATIENCE = 20.0
-
-
-@pytest_asyncio.fixture
-async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    hub = Hub()
-    yield hub
-    await hub.stop()
-
-
-@pytest_asyncio.fixture
-async def world(redis_url: str) -> World:
-    return await sync_to_async(World)()
 
 
 async def watch(hub: Hub, world: World) -> Watcher:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from rxgraphql import live
+from rxgraphql import live, snapshot
 from rxgraphql.errors import ChannelError, ErrorCode
 from rxgraphql.hub import Hub
+from tests.changes import World
 from tests.chat.channels import RoomChannel
 from tests.chat.serializers import MessageSerializer, RoomSerializer
 from tests.folding import Watcher, expected
-from tests.test_convergence import World, converge, watch
+from tests.test_convergence import converge, watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    hub = Hub()
-    yield hub
-    await hub.stop()
-
-
-@pytest.fixture
-async def world(transactional_db: None, redis_url: str) -> World:
-    return await sync_to_async(World)()
 
 
 @pytest.fixture
@@ -97,7 +86,7 @@ async def test_new_row_comes_when_it_can_be_serialized(
 async def test_snapshot_leaves_a_failed_row_out(
     hub: Hub, world: World, mend: Callable[[], None]
 ) -> None:
-    """A snapshot has all other rows, and an error for the one that can't be shown; it comes with a save that mends it."""
+    """A snapshot has all other rows, and an error for the one that can't be shown; the save that mends it brings it."""
     message = await sync_to_async(world.say)("boom", position=3)
     watcher = await watch(hub, world)
     assert watcher.errors[0]["extensions"]["key"] == f"Message:{message.pk}"
@@ -114,12 +103,10 @@ async def test_root_that_fails(hub: Hub, world: World, monkeypatch: pytest.Monke
     def to_representation(self: RoomSerializer, instance: Any) -> Any:
         raise RuntimeError("a secret of the server")
 
-    reader = live.Replica(RoomChannel(), "1").tree.root
+    reader = RoomChannel.tree.root
     assert reader.serializer is not None
     name = reader.fields[0].field
     monkeypatch.setattr(type(name), "to_representation", to_representation)
-    from rxgraphql import snapshot
-
     snapshot._reader.cache_clear()
     with pytest.raises(ChannelError) as raised:
         await Watcher.open(hub, RoomChannel, "lobby", world.room.pk)
