@@ -49,9 +49,9 @@ async def authorize(
             ErrorCode.BAD_USER_INPUT, f"The value of {names} is not one that can be looked up."
         ) from error
     except DatabaseError as error:
-        raise _failed(channel.get_object, DATABASE_FAILED) from error
+        raise _failed(channel.get_object, error, DATABASE_FAILED) from error
     except Exception as error:
-        raise _failed(channel.get_object, LOOKUP_FAILED) from error
+        raise _failed(channel.get_object, error, LOOKUP_FAILED) from error
     if instance is None:
         raise _refused(channel, user)
     try:
@@ -59,9 +59,9 @@ async def authorize(
     except (PermissionDenied, ObjectDoesNotExist, Http404):
         allowed = False
     except DatabaseError as error:
-        raise _failed(channel.has_permission, DATABASE_FAILED) from error
+        raise _failed(channel.has_permission, error, DATABASE_FAILED) from error
     except Exception as error:
-        raise _failed(channel.has_permission, PERMISSION_FAILED) from error
+        raise _failed(channel.has_permission, error, PERMISSION_FAILED) from error
     if allowed is not True:
         raise _refused(channel, user)
     return str(instance.pk)
@@ -74,8 +74,8 @@ async def _call(workers: Workers, function: Any, *args: Any, **kwargs: Any) -> A
     return await result if inspect.isawaitable(result) else result
 
 
-def _failed(function: Any, told: tuple[ErrorCode, str]) -> ChannelError:
-    logger.error("%s() failed.", function.__qualname__, exc_info=True)
+def _failed(function: Any, error: Exception, told: tuple[ErrorCode, str]) -> ChannelError:
+    logger.error("%s() failed.", function.__qualname__, exc_info=error)
     return ChannelError(*told)
 
 
