@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from rxgraphql import capture
+from rxgraphql import publish as publishing
 from tests.chat.models import Message, Profile, Reaction, Room, Tag, Team
 from tests.clubs.models import Club, FamousClub, Membership, PaidClub, Person, Trophy
 from tests.listening import Listener, keys, links, rows, values
@@ -307,22 +308,30 @@ def test_atomic_blocks_by_hand(log: Listener, message: Message, by_hand: None) -
     log.entry()
 
 
-def test_atomic_after_commits_by_hand(log: Listener, message: Message) -> None:
-    """A connection that once was committed by hand publishes atomic blocks as before."""
+def test_atomic_after_commits_by_hand(
+    log: Listener, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that once was committed by hand publishes atomic blocks as before: when autocommit is on again."""
     transaction.set_autocommit(False)
     message.save()
     transaction.commit()
     transaction.set_autocommit(True)
     log.entry()
-    ran: list[str] = []
+    published: list[bool] = []
+    publish = publishing.publish
+
+    def noted(using: str, changes: capture.ChangeSet) -> None:
+        published.append(connection.get_autocommit())
+        publish(using, changes)
+
+    monkeypatch.setattr(publishing, "publish", noted)
     with transaction.atomic():
         message.save()
-        transaction.on_commit(lambda: ran.append(str(connection.get_autocommit())))
         assert log.entries() == []
     log.entry()
-    assert ran == ["True"]
     message.save()
     log.entry()
+    assert published == [True, True]
 
 
 def test_the_users_hooks_by_hand(log: Listener, message: Message) -> None:
