@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from tests.changes import World
 from tests.chat.channels import RoomChannel
-from tests.chat.models import Message, Room
+from tests.chat.models import Reaction, Room
 from tests.services import ROOT, StartUvicorn
 from tests.sockets import PATIENCE, Client, SocketWatcher, node_client
 
@@ -115,24 +115,26 @@ async def test_writing_process(client: Client, world: World, writers: Writers) -
 
 async def test_two_writers_move_one_child(client: Client, world: World, writers: Writers) -> None:
     """Two processes that move one row to and fro leave it in one place for everyone, and nobody saw it go back."""
-    rounds, moved = 100, world.first
+    rounds = 100
+    moved = await Reaction.objects.acreate(message=world.first, user=world.ada, emoji="00000")
     watchers = await watch_in_each_worker(client, world.room, world.other)
     for seed in (1, 2):
-        await writers.start("move", seed, rounds, world.room.pk, world.other.pk, moved.pk)
+        messages = (world.first.pk, world.second.pk, world.elsewhere.pk)
+        await writers.start("move", seed, rounds, moved.pk, *messages)
     await writers.run()
-    last = await Message.everything.aget(pk=moved.pk)
-    assert last.position == moved.position + 2 * rounds
+    await moved.arefresh_from_db()
+    assert int(moved.emoji) == 2 * rounds
     for room in (world.room, world.other):
         await sync_to_async(world.say)("sentinel", room=room)
     for watcher in watchers:
         events = await take_all(watcher)
-        positions = [
-            message["position"]
+        seen = [
+            reaction["emoji"]
             for event in events
-            for message in event["messages"]
-            if message["id"] == str(moved.pk)
+            for reaction in event["reactions"]
+            if reaction["id"] == str(moved.pk)
         ]
-        assert positions == sorted(positions)
-        assert len(positions) > 10
+        assert seen == sorted(seen)
+        assert len(seen) > 10
         assert watcher.state() == await watcher.expected()
         assert watcher.folded.snapshots == 1

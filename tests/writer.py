@@ -1,8 +1,8 @@
 """A process that only writes.
 
     python -m tests.writer wander SEED ROUNDS ROOM ROOM     random transactions over two rooms
-    python -m tests.writer move SEED ROUNDS ROOM ROOM MESSAGE
-                                    moves one message to and fro; each move counts its position up
+    python -m tests.writer move SEED ROUNDS REACTION MESSAGE...
+        moves a reaction from message to message; each move counts its emoji up, and some are appended to the log late
 
 It says "ready", and begins when its input ends.
 """
@@ -13,6 +13,7 @@ import contextlib
 import os
 import random
 import sys
+import time
 from typing import Any
 
 import django
@@ -75,16 +76,30 @@ def step(chance: random.Random, number: int, rooms: tuple[int, ...]) -> None:
             message.save()
 
 
-def move(seed: int, rounds: int, one: int, other: int, pk: int) -> None:
-    from tests.chat.models import Message
+def move(seed: int, rounds: int, pk: int, *messages: int) -> None:
+    from tests.chat.models import Reaction
 
     chance = random.Random(seed)
+    append_late(chance)
     for _ in range(rounds):
         with transaction.atomic():
-            message = Message.everything.select_for_update().get(pk=pk)
-            message.room_id = chance.choice((one, other))
-            message.position += 1
-            message.save()
+            reaction = Reaction.objects.select_for_update().get(pk=pk)
+            reaction.message_id = chance.choice(messages)
+            reaction.emoji = f"{int(reaction.emoji) + 1:05}"
+            reaction.save()
+
+
+def append_late(chance: random.Random) -> None:
+    """Gives other writers time to overtake this one between what it has read and the log."""
+    from rxgraphql.log import Entry, Ticket, WriterLog
+
+    append = WriterLog.append
+
+    def late(self: WriterLog, ticket: Ticket, entry: Entry) -> bool:
+        time.sleep(chance.choice((0, 0, 0.005, 0.02)))
+        return append(self, ticket, entry)
+
+    WriterLog.append = late  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
