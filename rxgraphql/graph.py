@@ -7,11 +7,12 @@ and the change of an event is the difference between what the journal noted and 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from rxgraphql.change import ALL, Change, Journal, differing, list_changes
 from rxgraphql.rows import Row
+from rxgraphql.snapshot import Loaded
 from rxgraphql.tree import Edge, NodeType
 
 
@@ -69,6 +70,52 @@ class Graph:
 
     def _dropped(self, node: Node) -> None:
         """Called for each node that goes."""
+
+    def _clear(self) -> None:
+        """Lets all nodes go. Those that hold each other would wait for the garbage collector."""
+        for node in self.nodes.values():
+            node.held_by.clear()
+        self.nodes.clear()
+
+    def _fill(
+        self, loaded: Loaded, broken: Container[str], start: int, end: int
+    ) -> Iterator[tuple[Node, str]]:
+        """Puts a load of the whole state into the empty graph: what `absorb()` does piece by piece, without noting
+        anything, since there is no state before it to compare with. Gives who points at a key that is not held.
+        """
+        nodes = self.nodes
+        for key, (node_type, pk, row) in loaded.rows.items():
+            if row is not None and key not in broken:
+                nodes[key] = Node(node_type, pk, row, start, end)
+        for node in nodes.values():
+            for edge in node.type.edges:
+                if edge.kind != "forward":
+                    continue
+                target = node.row.hidden[edge.column]
+                if target is None:
+                    continue
+                child = nodes.get(key := edge.child.key(str(target)))
+                if child is None:
+                    yield node, key
+                    continue
+                node.children[edge.index] = child
+                child.held_by.setdefault(edge, {})[node] = None
+        for (edge, parent_pk), pks in loaded.lists.items():
+            parent = nodes.get(edge.parent.key(parent_pk))
+            if parent is None or not pks:
+                continue
+            name = edge.child.name
+            children = [child for pk in pks if (child := nodes.get(f"{name}:{pk}")) is not None]
+            if not edge.many:
+                del children[1:]
+                parent.children[edge.index] = children[0] if children else None
+            else:
+                if edge.computable and len(children) > 1:
+                    children.sort(key=edge.sort_key)
+                parent.children[edge.index] = children
+            for child in children:
+                child.held_by.setdefault(edge, {})[parent] = None
+        self._journal.released = dict.fromkeys(n for n in nodes.values() if not n.held_by)
 
     def _held(self, parent: Node, edge: Edge) -> list[Node]:
         """The children, those included that are out of their list for a moment."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rxgraphql.change import Change, Journal, differing
+from rxgraphql.garbage import few_collections
 from rxgraphql.graph import Graph, Node
 from rxgraphql.log import Entry
 from rxgraphql.rows import Row
@@ -66,14 +67,18 @@ class Replica(Graph):
 
     def replace(self, loaded: Loaded, start: int, end: int) -> bool:
         """Takes a load of the whole state, read in (start, end]. False when there is no root (any more)."""
-        self.nodes.clear()
+        self._clear()
         self.stale.clear()
         self.broken.clear()
         self._dangling.clear()
         # in a new epoch the tickets begin anew
         self.loaded_end = 0
         self._begin()
-        self.absorb(loaded, start, end)
+        self.loaded_end = max(self.loaded_end, end)
+        self.broken.update(self._unusable(loaded))
+        with few_collections():
+            for node, key in self._fill(loaded, self.broken, start, end):
+                self._dangling.setdefault(key, {})[node] = None
         self._let_go()
         self._begin()
         self.must_reload = False

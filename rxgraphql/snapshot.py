@@ -17,6 +17,7 @@ from django.db import connections, router, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Value
 
 from rxgraphql.among import Among
+from rxgraphql.garbage import few_collections
 from rxgraphql.relations import Link, Relation
 from rxgraphql.rows import Row, RowReader, project_locale
 from rxgraphql.tree import Edge, NodeType
@@ -262,7 +263,8 @@ def _one_view(using: str) -> Iterator[None]:
 
 def load(wanted: Wanted, held: Container[str] = frozenset()) -> Loaded:
     """Reads all that is wanted and what is reached from it. Blocks; not for the event loop."""
-    return Loader(held).load(wanted)
+    with few_collections():
+        return Loader(held).load(wanted)
 
 
 LoadFunction = Callable[[Wanted, Container[str]], Loaded]
