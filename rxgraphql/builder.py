@@ -11,15 +11,8 @@ from rest_framework import serializers
 
 from rxgraphql import fields as field_types
 from rxgraphql.errors import Fault, UnsupportedError
-from rxgraphql.relations import (
-    Link,
-    Relation,
-    check_model,
-    label_of,
-    order_of,
-    pk_order,
-    relation,
-)
+from rxgraphql.ordering import order_of, pk_order
+from rxgraphql.relations import Link, Relation, check_model, label_of, relation
 from rxgraphql.rows import SharedContext
 from rxgraphql.tree import VISIBLE, Edge, NodeField, NodeType, StateTree, column_key, snake
 

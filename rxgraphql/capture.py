@@ -10,60 +10,18 @@ harmless: marks only say what to look at. (`run_on_commit` is private API of Dja
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import DatabaseError, connections, models
 from django.db.models import signals
 
+from rxgraphql.changeset import ChangeSet
+from rxgraphql.publish import publish
 from rxgraphql.relations import Link, concrete, label_of
 
 if TYPE_CHECKING:
     from rxgraphql.channel import Built
-
-
-@dataclass(slots=True)
-class ChangeSet:
-    """What one transaction touched, all keys as text."""
-
-    rows: dict[str, set[str]] = field(default_factory=dict)
-    # link label -> (a, b)
-    links: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
-    # (link label, whether the key is of side a, key): all links of that end
-    link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
-    # links of which a row changed in a way that only the old row could tell
-    links_unknown: set[str] = field(default_factory=set)
-    # label -> rows that were deleted on the way, even if there is one under the same key in the end
-    deleted: dict[str, set[str]] = field(default_factory=dict)
-
-    def row(self, label: str, pk: Any) -> None:
-        self.rows.setdefault(label, set()).add(str(pk))
-
-    def link(self, label: str, a: Any, b: Any) -> None:
-        self.links.setdefault(label, set()).add((str(a), str(b)))
-
-    def labels(self) -> set[str]:
-        return {
-            *self.rows,
-            *self.links,
-            *(label for label, _, _ in self.link_ends),
-            *self.links_unknown,
-        }
-
-    def __len__(self) -> int:
-        keys = sum(map(len, self.rows.values())) + sum(map(len, self.links.values()))
-        return keys + len(self.link_ends) + len(self.links_unknown)
-
-    def update(self, other: ChangeSet) -> None:
-        for label, pks in other.rows.items():
-            self.rows.setdefault(label, set()).update(pks)
-        for label, pairs in other.links.items():
-            self.links.setdefault(label, set()).update(pairs)
-        for label, pks in other.deleted.items():
-            self.deleted.setdefault(label, set()).update(pks)
-        self.link_ends |= other.link_ends
-        self.links_unknown |= other.links_unknown
 
 
 class CommitHook:
@@ -77,8 +35,6 @@ class CommitHook:
         self.changes = ChangeSet()
 
     def __call__(self) -> None:
-        from rxgraphql.publish import publish
-
         publish(self.using, self.changes)
 
 
@@ -133,8 +89,6 @@ def _mark(using: str, mark: Any) -> None:
     if changes is not None:
         mark(changes)
         return
-    from rxgraphql.publish import publish
-
     changes = ChangeSet()
     mark(changes)
     publish(using, changes)

@@ -20,7 +20,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, router
 
 from rxgraphql import embedded
-from rxgraphql.capture import ChangeSet
+from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import Built, registry
 from rxgraphql.conf import settings
 from rxgraphql.errors import LogUnavailableError

@@ -15,17 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from django.db import models
 from rest_framework import serializers
 
-from rxgraphql.relations import (
-    Descending,
-    Kind,
-    Link,
-    Order,
-    Primitive,
-    Relation,
-    label_of,
-    pk_order,
-    primitive_of,
-)
+from rxgraphql.ordering import Descending, Order, Primitive, pk_order, primitive_of
+from rxgraphql.relations import Kind, Link, Relation, label_of
 
 if TYPE_CHECKING:
     from rxgraphql.fields import FieldType

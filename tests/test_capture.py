@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from rxgraphql import capture
 from rxgraphql import publish as publishing
+from rxgraphql.changeset import ChangeSet
 from tests.chat.models import Message, Profile, Reaction, Room, Tag, Team
 from tests.clubs.models import Club, FamousClub, Membership, PaidClub, Person, Trophy
 from tests.listening import Listener, keys, links, rows, values
@@ -320,11 +321,11 @@ def test_atomic_after_commits_by_hand(
     published: list[bool] = []
     publish = publishing.publish
 
-    def noted(using: str, changes: capture.ChangeSet) -> None:
+    def noted(using: str, changes: ChangeSet) -> None:
         published.append(connection.get_autocommit())
         publish(using, changes)
 
-    monkeypatch.setattr(publishing, "publish", noted)
+    monkeypatch.setattr(capture, "publish", noted)
     with transaction.atomic():
         message.save()
         assert log.entries() == []

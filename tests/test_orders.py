@@ -17,9 +17,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from rxgraphql import capture
 from rxgraphql import publish as publishing
-from rxgraphql.capture import ChangeSet
 from rxgraphql.change import Change
+from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
 from rxgraphql.graph import Node
 from rxgraphql.log import Entry, Ticket
@@ -424,7 +425,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> publishing.Pub
     found = publishing.publisher()
     assert found is not None
     assert found.layout == registry.built.layout
-    monkeypatch.setattr(publishing, "publish", lambda using, changes: committed.update(changes))
+    monkeypatch.setattr(capture, "publish", lambda using, changes: committed.update(changes))
     return found
 
 

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from rxgraphql import embedded
 from rxgraphql import log as logs
 from rxgraphql import publish as publishing
-from rxgraphql.capture import ChangeSet
+from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
 from rxgraphql.log import Entry, Ticket, WriterLog
 from rxgraphql.publish import Publisher

@@ -22,7 +22,8 @@ from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from rxgraphql.errors import UnsupportedError
-from rxgraphql.relations import check_model, order_of, primitive_of, relation
+from rxgraphql.ordering import order_of, primitive_of
+from rxgraphql.relations import check_model, relation
 from rxgraphql.tree import column_key
 from tests.chat.models import Message, Profile, Reaction, Room, Tag
 from tests.clubs.models import Club, FamousClub, Membership, PaidClub, Person, Trophy

@@ -1,0 +1,49 @@
+"""What one transaction touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class ChangeSet:
+    """What one transaction touched, all keys as text."""
+
+    rows: dict[str, set[str]] = field(default_factory=dict)
+    # link label -> (a, b)
+    links: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    # (link label, whether the key is of side a, key): all links of that end
+    link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
+    # links of which a row changed in a way that only the old row could tell
+    links_unknown: set[str] = field(default_factory=set)
+    # label -> rows that were deleted on the way, even if there is one under the same key in the end
+    deleted: dict[str, set[str]] = field(default_factory=dict)
+
+    def row(self, label: str, pk: Any) -> None:
+        self.rows.setdefault(label, set()).add(str(pk))
+
+    def link(self, label: str, a: Any, b: Any) -> None:
+        self.links.setdefault(label, set()).add((str(a), str(b)))
+
+    def labels(self) -> set[str]:
+        return {
+            *self.rows,
+            *self.links,
+            *(label for label, _, _ in self.link_ends),
+            *self.links_unknown,
+        }
+
+    def __len__(self) -> int:
+        keys = sum(map(len, self.rows.values())) + sum(map(len, self.links.values()))
+        return keys + len(self.link_ends) + len(self.links_unknown)
+
+    def update(self, other: ChangeSet) -> None:
+        for label, pks in other.rows.items():
+            self.rows.setdefault(label, set()).update(pks)
+        for label, pairs in other.links.items():
+            self.links.setdefault(label, set()).update(pairs)
+        for label, pks in other.deleted.items():
+            self.deleted.setdefault(label, set()).update(pks)
+        self.link_ends |= other.link_ends
+        self.links_unknown |= other.links_unknown
