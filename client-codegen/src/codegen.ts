@@ -35,14 +35,21 @@ const HEADER = "/* eslint-disable */\n";
 /** The generated modules by file name. The same schema and documents give the same bytes, wherever they lie. */
 export async function render(options: CodegenOptions): Promise<Map<string, string>> {
   const out = path.resolve(options.out);
+  // Relative to the folder above: a glob with a space in it is taken for a document.
+  const cwd = path.dirname(out);
+  const relative = (glob: string) =>
+    glob.startsWith("!")
+      ? `!${path.relative(cwd, path.resolve(glob.slice(1)))}`
+      : path.relative(cwd, path.resolve(glob));
   const config: Types.Config = {
     schema: options.sdl,
-    documents: [...options.documents, `!${out}/**`],
+    cwd,
+    documents: [...options.documents.map(relative), `!${path.basename(out)}/**`],
     ignoreNoDocuments: true,
     silent: true,
     errorsOnly: true,
     generates: {
-      [`${out}/`]: {
+      [`${path.basename(out)}/`]: {
         preset,
         presetConfig: { fragmentMasking: false, skipIndexFile: true },
         config: {

@@ -9,7 +9,7 @@ const BIN = path.resolve(import.meta.dirname, "../bin/rxgraphql-codegen.js");
 let root: string;
 
 beforeEach(async () => {
-  root = await mkdtemp(path.join(tmpdir(), "rxgraphql-cli-"));
+  root = await mkdtemp(path.join(tmpdir(), "rxgraphql cli "));
   await writeFile(path.join(root, "package.json"), "{}");
   await writeFile(path.join(root, "schema.graphql"), "type Query { ping: String }\n");
 });
