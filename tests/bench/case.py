@@ -18,7 +18,7 @@ class Case:
     """`a` is ours, `b` what it is compared to; a ratio below 1 says that ours takes less.
 
     `unit` is what `a` and `b` return, seconds if they return None; `rounds` counts the pairs after one that isn't
-    measured; `environment` is entered around all of them.
+    measured; `environment` is entered around all of them; `every_database`: runs on PostgreSQL too.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Case:
     unit: str = "s"
     rounds: int = 7
     environment: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
+    every_database: bool = False
 
 
 @dataclass(frozen=True)
