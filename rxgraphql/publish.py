@@ -60,9 +60,9 @@ class Publisher:
     def publish(self, using: str, changes: ChangeSet) -> None:
         """Appends one entry for the change set, if anyone watches. Never raises."""
         try:
-            labels = sorted(label for label in changes.labels() if self._is_read(label, using))
-            labels = self.log.watched(labels)
-            if labels or using in self._owed:
+            # The promise first: it is what is asked at every save of a project that nobody watches
+            labels = self.log.watched(changes.labels())
+            if using in self._owed or any(self._is_read(label, using) for label in labels):
                 changes = self._with_owed(using, changes)
                 self._publish(using, changes)
         except BreakerOpenError:
@@ -161,8 +161,12 @@ class Publisher:
 
     def _owe(self, using: str, changes: ChangeSet) -> None:
         with self._lock:
-            owed = self._owed.setdefault(using, ChangeSet())
-            if len(owed) + len(changes) <= MOST_OWED:
+            owed = self._owed.get(using)
+            if owed is None and len(changes) <= MOST_OWED:
+                # most often what `_with_owed()` gave a moment ago: not to be copied at each save
+                self._owed[using] = changes
+                return
+            if owed is not None and len(owed) + len(changes) <= MOST_OWED:
                 owed.update(changes)
                 return
             self._owed[using] = ChangeSet()
