@@ -90,6 +90,9 @@ def list_changes(
     """Take all that moved out, then put it in, one run of neighbours at a time, from the front."""
     moved = journal.moved.get((parent, edge), set())
     out = tuple(node.key for node in before if node in moved)
+    if any(node in moved and node.key in out for node in after):
+        # What is new goes out as well, or a second application would put what only moved before it
+        out += tuple(node.key for node in after if node in moved and node.key not in out)
     changes: list[ListChange] = []
     run: list[str] = []
     at = 0
