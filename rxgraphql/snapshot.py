@@ -158,7 +158,10 @@ class Loader:
                     if missing:
                         self._read_rows(node_type, missing, transactions)
                 for edge, parents in wanted.lists.items():
-                    self._read_lists(edge, parents, transactions)
+                    # a row and the lists that it shows are wished for together, and the row wishes for these again
+                    missing = {pk for pk in parents if (edge, pk) not in self.loaded.lists}
+                    if missing:
+                        self._read_lists(edge, missing, transactions)
                 wanted = self._next
         return self.loaded
 

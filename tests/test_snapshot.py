@@ -99,6 +99,20 @@ def test_queries_of_all_relations() -> None:
     assert counts[0] == counts[1]
 
 
+def test_nothing_twice() -> None:
+    """A row that is read again with the lists that it shows: no query is made a second time."""
+    world = World()
+    loading = replica(RoomChannel, world.room.pk)
+    loading.replace(load(loading.wish()), 0, 1)
+    loading._begin()
+    loading._want_again(loading.nodes[f"Message:{world.first.pk}"])
+    assert loading._wanted.rows
+    assert loading._wanted.lists
+    with CaptureQueriesContext(connection) as queries:
+        load(loading._wanted, loading.nodes)
+    assert len(set(selects(queries))) == len(selects(queries))
+
+
 class Pause:
     """Halts a load after one of its queries (of the table), until it may go on."""
 
