@@ -113,6 +113,23 @@ async def test_writing_process(client: Client, world: World, writers: Writers) -
         assert watcher.folded.snapshots == 1
 
 
+@pytest.mark.parametrize("seeds", [(1, 2), (3, 4)])
+async def test_two_writers(
+    client: Client, world: World, writers: Writers, seeds: tuple[int, ...]
+) -> None:
+    """Nor does it matter that two write at random, and overtake each other on the way to the log."""
+    watchers = await watch_in_each_worker(client, world.room, world.other)
+    for seed in seeds:
+        await writers.start("wander", seed, 80, world.room.pk, world.other.pk)
+    await writers.run()
+    for room in (world.room, world.other):
+        await sync_to_async(world.say)("sentinel", room=room)
+    for watcher in watchers:
+        await take_all(watcher)
+        assert watcher.state() == await watcher.expected()
+        assert watcher.folded.snapshots == 1
+
+
 async def test_two_writers_move_one_child(client: Client, world: World, writers: Writers) -> None:
     """Two processes that move one row to and fro leave it in one place for everyone, and nobody saw it go back."""
     rounds = 100

@@ -1,6 +1,6 @@
 """A process that only writes.
 
-    python -m tests.writer wander SEED ROUNDS ROOM ROOM     random transactions over two rooms
+    python -m tests.writer wander SEED ROUNDS ROOM ROOM     random transactions over two rooms, some appended late
     python -m tests.writer move SEED ROUNDS REACTION MESSAGE...
         moves a reaction from message to message; each move counts its emoji up, and some are appended to the log late
 
@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import django
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
@@ -28,8 +28,10 @@ class OnPurposeError(Exception):
 
 def wander(seed: int, rounds: int, *rooms: int) -> None:
     chance = random.Random(seed)
+    append_late(chance)
     for number in range(rounds):
-        with contextlib.suppress(OnPurposeError), transaction.atomic():
+        # two of them delete what the other one is about to link
+        with contextlib.suppress(OnPurposeError, DatabaseError), transaction.atomic():
             for _ in range(chance.randint(1, 3)):
                 step(chance, number, rooms)
             if chance.random() < 0.1:
