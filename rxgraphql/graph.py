@@ -104,8 +104,7 @@ class Graph:
             parent = nodes.get(edge.parent.key(parent_pk))
             if parent is None or not pks:
                 continue
-            name = edge.child.name
-            children = [child for pk in pks if (child := nodes.get(f"{name}:{pk}")) is not None]
+            children = [child for pk in pks if (child := nodes.get(edge.child.key(pk))) is not None]
             if not edge.many:
                 del children[1:]
                 parent.children[edge.index] = children[0] if children else None

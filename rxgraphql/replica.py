@@ -48,6 +48,11 @@ class Replica(Graph):
             if edge.link is not None:
                 self._edges_by_link.setdefault(edge.link.label, []).append(edge)
         self._types = {node_type.name: node_type for node_type in self.tree.all_types}
+        # asked of every replica for every entry, and most often in vain
+        self._arrivals = {
+            t.name: (t.key, [(edge.column, edge.parent.key) for edge in t.arrivals])
+            for t in self.tree.all_types
+        }
         self._in_tree = set(self.tree.edges())
         self._wanted = Wanted()
         self._touched: dict[Node, None] = {}
@@ -88,23 +93,26 @@ class Replica(Graph):
 
     def concerns(self, entry: Entry) -> bool:
         """Whether the entry names anything that this replica holds or that now belongs to it."""
+        nodes, broken, dangling = self.nodes, self.broken, self._dangling
         for name, rows in entry.rows.items():
-            node_type = self._types.get(name)
-            if node_type is None:
+            arrivals = self._arrivals.get(name)
+            if arrivals is None:
                 continue
+            key, columns = arrivals
             for pk, row in rows.items():
-                key = node_type.key(pk)
-                if key in self.nodes or key in self.broken or key in self._dangling:
+                if (at := key(pk)) in nodes or at in broken or at in dangling:
                     return True
-                if row is not None and any(
-                    edge.parent.key(str(row.hidden[edge.column])) in self.nodes
-                    for edge in node_type.arrivals
-                    if row.hidden[edge.column] is not None
-                ):
-                    return True
-        return any(self._edges_by_link.get(label) for label in entry.links) or any(
-            self._edges_by_link.get(label)
-            for label in (*(s[0] for s in entry.link_sets), *entry.links_unknown)
+                if row is None:
+                    continue
+                for column, parent_key in columns:
+                    parent_pk = row.hidden[column]
+                    if parent_pk is not None and parent_key(str(parent_pk)) in nodes:
+                        return True
+        followed = self._edges_by_link
+        return not (
+            followed.keys().isdisjoint(entry.links)
+            and followed.keys().isdisjoint(entry.links_unknown)
+            and all(label not in followed for label, *_ in entry.link_sets)
         )
 
     def apply(self, entry: Entry, fresh: bool) -> Wanted:
