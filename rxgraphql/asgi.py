@@ -20,6 +20,7 @@ from django.urls import URLPattern, URLResolver
 
 from rxgraphql import origins
 from rxgraphql.conf import settings
+from rxgraphql.errors import ConfigurationError
 
 __all__ = ["Application", "asgi_application"]
 
@@ -43,13 +44,16 @@ def asgi_application(
     It serves GraphQL at RX_GRAPHQL_PATH and passes other HTTP requests to `http`, by default to Django. Other
     WebSockets go to `websocket_urlpatterns`, as Channels' URLRouter takes them, with `scope["user"]` set and the origin
     checked.
-    Raises ConfigurationError with all faults of all channels.
+    Raises ConfigurationError with all faults of the settings, or of all channels.
     """
     django.setup(set_prefix=False)
     # These need the apps to be ready.
+    from rxgraphql.checks import settings_faults
     from rxgraphql.protocol import Consumer
     from rxgraphql.schema import get_schema
 
+    if faults := list(settings_faults()):
+        raise ConfigurationError(faults)
     schema = get_schema()
     return Application(
         http=http,

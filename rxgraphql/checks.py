@@ -13,7 +13,7 @@ from rxgraphql.channel import registry
 from rxgraphql.conf import settings
 from rxgraphql.errors import Fault
 
-__all__ = ["register"]
+__all__ = ["register", "settings_faults"]
 
 TAG = "rxgraphql"
 
@@ -38,11 +38,12 @@ def check_settings(
 ) -> list[checks.CheckMessage]:
     return [
         checks.Error(f"{fault.location}: {fault.message}", hint=fault.fix, id=fault.id)
-        for fault in _settings_faults()
+        for fault in (*settings_faults(), *_command_faults())
     ] + list(_warnings())
 
 
-def _settings_faults() -> Iterable[Fault]:
+def settings_faults() -> Iterable[Fault]:
+    """Settings with which no server may start."""
     if not settings.REDIS_URL and not django_settings.DEBUG:
         yield Fault(
             "REDIS_URL",
@@ -65,6 +66,9 @@ def _settings_faults() -> Iterable[Fault]:
             'List origins without a path: ["https://app.example.com", "http://localhost:5173"].',
             "rxgraphql.E012",
         )
+
+
+def _command_faults() -> Iterable[Fault]:
     if _runserver_is_djangos():
         yield Fault(
             "INSTALLED_APPS",

@@ -416,6 +416,14 @@ def test_faulty_channel() -> None:
         reset_schema()
 
 
+@pytest.mark.parametrize(("name", "value"), [("REDIS_URL", None), ("RX_ALLOWED_ORIGINS", ["*"])])
+def test_faulty_settings(settings: Any, name: str, value: Any) -> None:
+    """Nor with settings that `check` refuses: a server that no command started checks them too."""
+    setattr(settings, name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        rxgraphql.asgi_application()
+
+
 async def test_other_protocols() -> None:
     """A connection of an unknown type is refused as ASGI asks for."""
     with pytest.raises(ValueError, match="telnet"):
