@@ -180,6 +180,14 @@ class Built:
                     "Define has_permission(self, user, instance) and return True for those who may look.",
                 )
             )
+        elif not _takes(channel.has_permission, "self", "user", "instance"):
+            faults.append(
+                Fault(
+                    location,
+                    "has_permission() can't be called with a user and an instance.",
+                    "Write has_permission(self, user, instance).",
+                )
+            )
         if getattr(meta, "per_viewer", False):
             faults.append(Fault(location, "Meta.per_viewer is not available yet.", "Remove it."))
         anchor = getattr(meta, "anchor", None)
@@ -208,6 +216,14 @@ class Built:
         except UnsupportedError as error:
             faults.append(Fault(location, error.message, error.fix))
         return faults
+
+
+def _takes(function: Any, *arguments: str) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def _arguments(channel: type[StateChannel], tree: StateTree) -> tuple[Argument, ...]:

@@ -331,6 +331,16 @@ def test_permission_is_required() -> None:
     assert "Define has_permission(self, user, instance)" in text
 
 
+def test_permission_takes_a_user_and_an_instance() -> None:
+    """A check that can't be called is a fault at the start, not an error for each subscriber."""
+
+    def has_permission(self: Any, user: Any) -> bool:
+        return True
+
+    text = fault(channel(RoomSerializer(), has_permission=has_permission))
+    assert "Write has_permission(self, user, instance)" in text
+
+
 @pytest.mark.parametrize(
     ("anchor", "why"),
     [
