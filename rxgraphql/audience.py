@@ -103,7 +103,7 @@ class Subscriber:
     async def __anext__(self) -> Payload:
         while True:
             if self.wants_snapshot and not self._ended:
-                await self.audience.live.settled()
+                await self.audience.live.settled(patient=True)
                 if not self._ended:
                     self.wants_snapshot = False
                     return self.audience.snapshot()

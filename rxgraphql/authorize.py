@@ -6,8 +6,15 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
-from django.db import DatabaseError, DataError
+from django.db import (
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+)
 from django.http import Http404
 
 from rxgraphql.errors import ChannelError, ErrorCode
@@ -69,7 +76,12 @@ async def authorize(
 
 async def _call(workers: Workers, function: Any, *args: Any, **kwargs: Any) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(*args, **kwargs)
+        try:
+            return await function(*args, **kwargs)
+        except (OperationalError, InterfaceError):
+            # Its queries run in the thread of sync_to_async, whose dead connection nobody else on a socket closes
+            await sync_to_async(close_old_connections)()
+            return await function(*args, **kwargs)
     result = await workers.run(lambda: function(*args, **kwargs))
     return await result if inspect.isawaitable(result) else result
 

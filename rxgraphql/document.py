@@ -175,7 +175,7 @@ def _count_tokens(document: DocumentNode) -> int:
 
 
 class Measure:
-    """Measures a document. Introspection is not counted: its depth has a validation rule of its own."""
+    """Measures a document. Of introspection only the aliases count: its depth has a validation rule of its own."""
 
     def __init__(self, document: DocumentNode) -> None:
         self._document = document
@@ -198,9 +198,13 @@ class Measure:
         total = Size()
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):
+                below = self._selection_set(selection.selection_set)
                 if not selection.name.value.startswith("__"):
-                    below = self._selection_set(selection.selection_set)
                     total = total.beside(below.beneath(selection.alias is not None))
+                elif selection.selection_set is not None:
+                    # each alias of __schema is the whole schema once more
+                    aliases = below.aliases + (selection.alias is not None)
+                    total = total.beside(Size(aliases=aliases))
             elif isinstance(selection, InlineFragmentNode):
                 total = total.beside(self._selection_set(selection.selection_set))
             elif isinstance(selection, FragmentSpreadNode):

@@ -54,6 +54,8 @@ class Hub:
         self._starting = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = False
+        # when, by our own clock, Redis could last not be reached for a first subscriber
+        self._refused_at = 0.0
         self.stopped = False
         self._epoch = ""
         self._sequence = 0
@@ -125,12 +127,12 @@ class Hub:
         self._connected = False
         for handle in self._lingering.values():
             handle.cancel()
-        for live in list(self.replicas.values()):
-            live.stop(unavailable())
+        # what is under way would leave its connection to a log that is closed
+        loads = [live.stop(unavailable()) for live in list(self.replicas.values())]
         self.replicas.clear()
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
+        for task in (*self._tasks, *filter(None, loads)):
             with suppress(asyncio.CancelledError, Exception):
                 await task
         if self._log is not None:
@@ -253,9 +255,13 @@ class Hub:
     async def _ensure_started(self) -> None:
         if self.is_connected():
             return
+        asked = asyncio.get_running_loop().time()
         async with self._starting:
             if self.is_connected():
                 return
+            if self._refused_at > asked:
+                # Who waited for the one that tried need not wait for as long again
+                raise unavailable()
             try:
                 if self._log is None:
                     url = settings.REDIS_URL
@@ -274,12 +280,19 @@ class Hub:
                     raise LogUnavailableError("The connection is being made again.")
             except LogUnavailableError as error:
                 logger.warning("A subscriber was refused: %s", error)
+                self._refused_at = asyncio.get_running_loop().time()
                 raise unavailable() from error
 
     async def _connect(self) -> None:
         """Subscribes, confirmed, then notes where the log stands: what is loaded after that misses nothing."""
         assert self._log is not None
         await self._log.subscribe()
+        await self._stand_at_end()
+        self._connected = True
+
+    async def _stand_at_end(self) -> None:
+        """Notes where the log stands: the entry after that is the next."""
+        assert self._log is not None
         position = await self._log.watch(())
         if self._epoch != position.epoch:
             if self._epoch:
@@ -288,7 +301,6 @@ class Hub:
             self._generations.clear()
         self._epoch, self._sequence, self._tail = position.epoch, position.sequence, 0
         self._highest = max(self._highest, position.counter)
-        self._connected = True
 
     async def _listen(self) -> None:
         assert self._log is not None
@@ -320,10 +332,8 @@ class Hub:
             return
 
     async def _catch_up(self, reason: str) -> None:
-        assert self._log is not None
         logger.warning("Entries may have been missed (%s); everything is loaded anew.", reason)
-        position = await self._log.watch(())
-        self._epoch, self._sequence, self._tail = position.epoch, position.sequence, 0
+        await self._stand_at_end()
         self._reload(None)
 
     def _take(self, frame: bytes) -> None:

@@ -12,6 +12,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Hashable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rxgraphql.audience import Audience, Subscriber
@@ -29,6 +30,10 @@ logger = logging.getLogger("rxgraphql.live")
 
 # Seconds before a row whose serializer raised is read again, the first time and at most
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+# Seconds between two loads of the whole state, the first time and at most
+RELOAD_FIRST, RELOAD_MOST = 0.1, 5.0
+# Entries that wait for a load; when there are more, the state is loaded whole instead
+MOST_WAITING = 10_000
 
 # (wishes, keys held) -> what was found, and the interval (start, end] of the counter in which it was read
 Load = Callable[[Wanted, Container[str]], Awaitable[tuple[Loaded, int, int]]]
@@ -54,6 +59,11 @@ class LiveReplica:
         self._on_end = on_end
         self._waiting: deque[tuple[Entry, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._servable = False
+        # set when there is a state to serve, a failure to tell, or an end; then another one takes its place
+        self._news = asyncio.Event()
+        self._reloading = False
+        self._reload_again = False
         self._retry: asyncio.TimerHandle | None = None
         self._retry_after = RETRY_FIRST
         self._loaded_once = False
@@ -61,12 +71,17 @@ class LiveReplica:
 
     # ------------------------------------------------------------------------------------------ readers
 
-    async def settled(self) -> None:
-        """Returns when the state is one that may be served. Raises ChannelError when there is none."""
-        while self._task is not None:
-            await asyncio.shield(asyncio.wait([self._task]))
-        if self._failure is not None:
-            raise self._failure
+    async def settled(self, patient: bool = False) -> None:
+        """Returns when the state is one that may be served. Raises ChannelError when there is none.
+
+        Who has a state already is `patient`: a load that failed is tried again for as long as it takes.
+        """
+        while True:
+            if self._failure is not None and (self.ended or not patient):
+                raise self._failure
+            if self._servable or self.ended:
+                return
+            await self._news.wait()
 
     def join(self, key: Hashable, projection: Projection) -> Subscriber:
         audience = self.audiences.get(key)
@@ -92,6 +107,9 @@ class LiveReplica:
         """Takes the next entry of the log; called in the log's order."""
         if self.ended:
             return
+        if len(self._waiting) >= MOST_WAITING:
+            self.reload()
+            return
         self._waiting.append((entry, fresh))
         if self._task is None:
             self._drain()
@@ -101,11 +119,16 @@ class LiveReplica:
         if self.ended:
             return
         self._waiting.clear()
+        if self._reloading and self._failure is None:
+            # Not from the start: where reasons come faster than loads, nobody would ever get a state
+            self._reload_again = True
+            return
         if self._task is not None:
             self._task.cancel()
-        self._start(self._reload())
+        self._start(self._reload)
 
-    def stop(self, error: ChannelError | None) -> None:
+    def stop(self, error: ChannelError | None) -> asyncio.Task[None] | None:
+        """Ends it for all subscribers; gives what was under way and is being cancelled."""
         self.ended = True
         self._failure = error or self._failure
         if self._task is not None:
@@ -114,6 +137,12 @@ class LiveReplica:
             self._retry.cancel()
         for audience in list(self.audiences.values()):
             audience.end(error)
+        self._tell_news()
+        return self._task
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _drain(self) -> None:
         while self._waiting and self._task is None and not self.ended:
@@ -122,18 +151,20 @@ class LiveReplica:
                 continue
             wanted = self.replica.apply(entry, fresh)
             if wanted:
-                self._start(self._settle(wanted))
+                self._start(partial(self._settle, wanted))
             else:
                 self._tell()
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             try:
                 try:
-                    await work
+                    await work()
                 finally:
                     if self._task is task:
-                        self._task = None
+                        self._rest()
+                # First those who wait for a state: where each entry needs a load, they would never get one
+                await asyncio.sleep(0)
                 if self._task is None:
                     self._drain()
             except Exception:
@@ -143,6 +174,13 @@ class LiveReplica:
 
         task = asyncio.create_task(run())
         self._task = task
+        self._servable = False
+
+    def _rest(self) -> None:
+        """Nothing is under way: the state may be served."""
+        self._task = None
+        self._servable = True
+        self._tell_news()
 
     async def _settle(self, wanted: Wanted) -> None:
         """Loads until nothing that the event leads to is missing, then tells it whole."""
@@ -156,7 +194,7 @@ class LiveReplica:
             logger.exception("%s could not be brought up to date.", self.replica.root_key)
             await self._reload()
             return
-        self._task = None
+        self._rest()
         self._tell()
 
     def _tell(self) -> None:
@@ -179,34 +217,40 @@ class LiveReplica:
         self._on_end(self)
 
     async def _reload(self) -> None:
-        pause = 0.1
-        while not self.ended:
-            self._failure = None
-            try:
-                loaded, start, end = await self._load(self.replica.wish(), frozenset())
-                self._replaced(loaded, start, end)
-                return
-            except asyncio.CancelledError:
-                raise
-            except LogUnavailableError:
-                # the hub reloads everything when it is connected again
-                self._failure = ChannelError(
-                    ErrorCode.UNAVAILABLE,
-                    "Live updates are not available right now. Try again shortly.",
-                )
-                if not self._loaded_once:
-                    self.ended = True
-                    return
-            except Exception:
-                logger.exception("%s could not be loaded.", self.replica.root_key)
-                self._failure = ChannelError(
-                    ErrorCode.DATABASE_ERROR, "The state could not be read. Try again shortly."
-                )
-                if not self._loaded_once:
-                    self.ended = True
-                    return
-            await asyncio.sleep(pause * (0.5 + random.random()))
-            pause = min(pause * 2, 5.0)
+        self._reloading = True
+        try:
+            pause = RELOAD_FIRST
+            while await self._loaded_anew():
+                # Meanwhile, whoever asks gets what there is: the state as it was a moment ago, or the failure
+                self._servable = self._failure is None
+                self._tell_news()
+                await asyncio.sleep(pause * (0.5 + random.random()))
+                self._servable = False
+                pause = min(pause * 2, RELOAD_MOST)
+        finally:
+            self._reloading = False
+
+    async def _loaded_anew(self) -> bool:
+        """Loads once; whether it has to be done again."""
+        self._reload_again = False
+        self._failure = None
+        try:
+            loaded, start, end = await self._load(self.replica.wish(), frozenset())
+            self._replaced(loaded, start, end)
+        except LogUnavailableError:
+            # the hub reloads everything when it is connected again
+            self._failure = ChannelError(
+                ErrorCode.UNAVAILABLE,
+                "Live updates are not available right now. Try again shortly.",
+            )
+        except Exception:
+            logger.exception("%s could not be loaded.", self.replica.root_key)
+            self._failure = ChannelError(
+                ErrorCode.DATABASE_ERROR, "The state could not be read. Try again shortly."
+            )
+        if self._failure is not None and not self._loaded_once:
+            self.ended = True
+        return not self.ended and (self._failure is not None or self._reload_again)
 
     def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
         found = self.replica.replace(loaded, start, end)
@@ -245,9 +289,9 @@ class LiveReplica:
         if self._task is not None:
             self._schedule_retry()
         elif self.replica.broken:
-            self._start(self._look_at_broken())
+            self._start(self._look_at_broken)
         elif wanted := self.replica.retry():
-            self._start(self._settle(wanted))
+            self._start(partial(self._settle, wanted))
 
     async def _look_at_broken(self) -> None:
         """Reloads only once a broken row can be shown: nobody needs the same snapshot again and again."""
@@ -260,10 +304,10 @@ class LiveReplica:
             loaded, _, _ = await self._load(wanted, self.replica.nodes)
         except Exception:
             logger.exception("%s could not be looked at again.", self.replica.root_key)
-            self._task = None
+            self._rest()
             self._schedule_retry()
             return
-        self._task = None
+        self._rest()
         still = {
             key
             for key, (_, _, row) in loaded.rows.items()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 
 from rxgraphql.errors import ChannelError, ErrorCode
 from rxgraphql.hub import Hub
 from rxgraphql.live import LiveReplica
+from rxgraphql.log import HUB_TIMEOUT, WriterLog
 from rxgraphql.projection import Projection
 from rxgraphql.replica import Replica
+from rxgraphql.snapshot import load
 from tests.changes import Change, World, create, join, leave, update
 from tests.chat.channels import RoomChannel
 from tests.folding import Watcher, expected
@@ -113,4 +120,155 @@ async def test_tickets_begin_anew(
         await assert_next(watcher, "CHANGE")
     assert isinstance(live, LiveReplica)
     assert len(loads) == 1, "eve was not known before she joined"
+    await hub.stop()
+
+
+@contextmanager
+def loading(read: Callable[..., Any]) -> Iterator[list[Any]]:
+    """Has the loads of hubs run through `read(load, *arguments)`; gives what has been asked for."""
+    asked = []
+
+    def instead(*args: Any) -> Any:
+        asked.append(args)
+        return read(load, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rxgraphql.hub.load", instead)
+        yield asked
+
+
+async def test_reasons_to_reload_come_faster_than_loads(hub: Hub, world: World) -> None:
+    """While another version of the project writes to the same log, everyone still gets snapshots."""
+    watcher = await watch(hub, world)
+    (live,) = hub.replicas.values()
+
+    def slowly(load: Any, *args: Any) -> Any:
+        time.sleep(0.02)
+        return load(*args)
+
+    async def never_stop() -> None:
+        while True:
+            live.reload()
+            await asyncio.sleep(0.001)
+
+    with loading(slowly) as loads:
+        reasons = asyncio.create_task(never_stop())
+        await assert_next(watcher, "SNAPSHOT")
+        await assert_next(await watch(hub, world), "SNAPSHOT")
+        reasons.cancel()
+    assert len(loads) < 10
+
+
+async def test_reload_twice(hub: Hub, world: World) -> None:
+    """Two reasons at once are one snapshot."""
+    watcher = await watch(hub, world)
+    (live,) = hub.replicas.values()
+    with loading(lambda load, *args: load(*args)) as loads:
+        live.reload()
+        live.reload()
+        await assert_next(watcher, "SNAPSHOT")
+    assert len(loads) == 1
+
+
+async def test_every_entry_needs_a_load(hub: Hub, world: World) -> None:
+    """Who comes while entries wait for their loads gets a state between two of them."""
+    await watch(hub, world)
+    (live,) = hub.replicas.values()
+    waiting, done = asyncio.Event(), asyncio.Event()
+
+    def slowly(load: Any, *args: Any) -> Any:
+        time.sleep(0.02)
+        return load(*args)
+
+    async def write() -> None:
+        while not done.is_set():
+            await sync_to_async(update)(world)
+            if live._waiting:
+                waiting.set()
+
+    with loading(slowly):
+        writing = [asyncio.create_task(write()) for _ in range(2)]
+        await waiting.wait()
+        async with asyncio.timeout(PATIENCE):
+            await watch(hub, world)
+        done.set()
+        await asyncio.gather(*writing)
+
+
+async def test_state_can_not_be_read_any_more(
+    hub: Hub, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who comes meanwhile gets an error at once; who has a state keeps it, and gets the next when it can be read."""
+    watcher = await watch(hub, world)
+    loop, failed = asyncio.get_running_loop(), asyncio.Event()
+
+    def fail(load: Any, *args: Any) -> Any:
+        loop.call_soon_threadsafe(failed.set)
+        raise RuntimeError("on purpose")
+
+    with loading(fail):
+        await sync_to_async(world.say)("later")
+        await failed.wait()
+        with pytest.raises(ChannelError) as raised:
+            async with asyncio.timeout(PATIENCE):
+                await watch(hub, world)
+    assert raised.value.code == ErrorCode.DATABASE_ERROR
+    assert "on purpose" not in str(raised.value)
+    await assert_next(watcher, "SNAPSHOT")
+    assert hub.subscriber_count == 1
+
+
+async def test_entries_that_wait_are_bounded(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a load hangs, its replica does not collect all that is written; it loads the state once more."""
+    monkeypatch.setattr("rxgraphql.live.MOST_WAITING", 3)
+    watcher = await watch(hub, world)
+    (live,) = hub.replicas.values()
+    go_on = threading.Event()
+
+    def hang(load: Any, *args: Any) -> Any:
+        go_on.wait(PATIENCE)
+        return load(*args)
+
+    with loading(hang):
+        await sync_to_async(world.say)("needs a load")
+        sizes = set()
+        for number in range(9):
+            await sync_to_async(world.say)(f"{number}")
+            sizes.add(len(live._waiting))
+        go_on.set()
+        await assert_next(watcher, "SNAPSHOT")
+    assert max(sizes) <= 3
+
+
+async def test_redis_does_not_answer(settings: Any, world: World) -> None:
+    """Those who come first, together, wait for one timeout together."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        hub = Hub()
+        async with asyncio.timeout(2 * HUB_TIMEOUT):
+            found = await asyncio.gather(
+                *(watch(hub, world) for _ in range(4)), return_exceptions=True
+            )
+        await hub.stop()
+    assert [getattr(error, "code", None) for error in found] == [ErrorCode.UNAVAILABLE] * 4
+
+
+async def test_promises_of_a_lost_epoch(settings: Any, start_valkey: Callable[..., Valkey]) -> None:
+    """A writer was told that nobody watches, and Redis forgot that it had said so: who comes to watch waits it out."""
+    valkey = await sync_to_async(start_valkey)()
+    settings.REDIS_URL = valkey.url
+    hub, world = Hub(), await sync_to_async(World)()
+    watcher = await watch(hub, world)
+    writer = WriterLog(valkey.url)
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        assert writer.begin(["chat.Unwatched"]) is None
+        client.flushall()
+    await hub._catch_up("a late confirmation")
+    await hub._note(("chat.Unwatched",))
+    assert writer.watched(["chat.Unwatched"])
+    await watcher.subscriber.aclose()
+    writer.close()
     await hub.stop()
