@@ -83,10 +83,11 @@ def cases() -> Iterable[Case]:
     ):
         cold = Cold(make)
         yield Case(
-            f"cold snapshot, 10,000 nodes, {name}, beside nested .data",
+            f"cold snapshot, 10,000 nodes, {name}",
             cold.whole,
             partial(nested, serializer, prefetch),
             environment=cold.ready,
+            rounds=5,
         )
         for part, function in (
             ("load", cold.load),
@@ -94,7 +95,7 @@ def cases() -> Iterable[Case]:
             ("projection and bytes", cold.project),
         ):
             yield Case(
-                f"cold snapshot, {name}: share of the {part}",
+                f"share of the {part}, {name}",
                 function,
                 cold.whole,
                 environment=cold.ready,
