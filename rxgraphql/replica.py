@@ -56,6 +56,8 @@ class Replica(Graph):
         self._in_tree = set(self.tree.edges())
         self._wanted = Wanted()
         self._touched: dict[Node, None] = {}
+        # links of which the child has to be read first
+        self._admissions: list[tuple[Edge, Node, str]] = []
         # the state can't be continued and has to be loaded whole
         self.must_reload = False
         # of the entry that is being applied
@@ -161,6 +163,7 @@ class Replica(Graph):
         self._wanted = Wanted()
         self._touched = {}
         self._reorder = {}
+        self._admissions = []
 
     # -- rows
 
@@ -327,10 +330,14 @@ class Replica(Graph):
                 if edge.child.is_virtual
                 else entry.rows.get(edge.child.name, {}).get(child_pk)
             )
-            if not self._complete(edge.child, row) or row is None or not edge.computable:
+            if row is not None and edge.relation.filtered and not row.visible:
+                return
+            if not edge.computable:
                 self._wanted.list(edge, parent.pk)
                 return
-            if edge.relation.filtered and not row.visible:
+            if row is None or not self._complete(edge.child, row):
+                self._wanted.row(edge.child, child_pk)
+                self._admissions.append((edge, parent, child_pk))
                 return
             child = self._create(edge.child, child_pk, row, entry, fresh)
         if not edge.computable:
@@ -356,6 +363,9 @@ class Replica(Graph):
                 child = self.nodes.get(key) or self._create(node_type, pk, row, entry, fresh)
                 self._place(parent, edge, child)
                 self._shown_changed(parent, edge)
+            elif edge.computable:
+                # its columns tell where it belongs, once they are read
+                self._wanted.row(node_type, pk)
             else:
                 self._wanted.list(edge, parent.pk)
 
@@ -386,7 +396,7 @@ class Replica(Graph):
             if edge not in self._in_tree:
                 continue
             if edge.kind == "reverse":
-                self._rederive_arrival(node, edge, old)
+                self._rederive_arrival(node, edge)
             elif edge.kind == "link" and edge.relation.filtered and row.visible != old.visible:
                 if not row.visible:
                     for parent in list(node.parents(edge)):
@@ -397,7 +407,7 @@ class Replica(Graph):
                     for parent in list(self.by_type(edge.parent)):
                         self._wanted.list(edge, parent.pk)
 
-    def _rederive_arrival(self, node: Node, edge: Edge, old: Row) -> None:
+    def _rederive_arrival(self, node: Node, edge: Edge) -> None:
         row = node.row
         belongs = row.visible or not edge.relation.filtered
         parent_pk = row.hidden[edge.column] if belongs else None
@@ -487,10 +497,26 @@ class Replica(Graph):
                     if edge.kind == "forward":
                         self._refer(node, edge)
         self._derive(None, False)
+        for node in list(self._journal.added):
+            self._place_added(node, loaded)
+        for edge, holder, child_pk in self._admissions:
+            child = self.nodes.get(edge.child.key(child_pk))
+            if child is None or self.nodes.get(holder.key) is not holder:
+                continue
+            if child.row.visible or not edge.relation.filtered:
+                self._place(holder, edge, child)
         for (edge, parent_pk), pks in loaded.lists.items():
             parent = self.nodes.get(edge.parent.key(parent_pk))
             if parent is not None:
                 self._set_list(parent, edge, pks)
+
+    def _place_added(self, node: Node, loaded: Loaded) -> None:
+        """Puts a row that was read by itself into the lists where its columns say that it belongs."""
+        for edge in node.type.arrivals:
+            parent_pk = node.row.hidden[edge.column]
+            read = (edge, str(parent_pk)) in loaded.lists
+            if not read and edge in self._in_tree and self.nodes.get(node.key) is node:
+                self._rederive_arrival(node, edge)
 
     def _refer(self, node: Node, edge: Edge) -> None:
         target = node.row.hidden[edge.column]
@@ -565,3 +591,8 @@ class Replica(Graph):
 
     def _dropped(self, node: Node) -> None:
         self.stale.pop(node.key, None)
+        for edge in node.type.edges if self._dangling else ():
+            if edge.kind == "forward":
+                target = edge.child.key(str(node.row.hidden[edge.column]))
+                if node in self._dangling.get(target, ()):
+                    del self._dangling[target][node]

@@ -7,7 +7,7 @@ wishes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,11 +185,24 @@ class Loader:
                 for pk in children:
                     self._take(edge.child, pk, _EXISTS)
             return
+        known = {pk for pk in parents if edge.parent.key(pk) in self.held}
+        if known:
+            self._read_keys(edge, known, using)
+        if new := parents - known:
+            queryset, column = _children(edge, new, using)
+            for pk, row, (parent,) in read_rows(edge.child, queryset, (column,)):
+                self.loaded.lists[edge, str(parent)].append(pk)
+                if edge.child.key(pk) not in self.loaded.rows:
+                    self._take(edge.child, pk, row)
+
+    def _read_keys(self, edge: Edge, parents: set[str], using: str) -> None:
+        """The lists of parents that the replica holds: most of the children it holds too, so their rows aren't read."""
         queryset, column = _children(edge, parents, using)
-        for pk, row, (parent,) in read_rows(edge.child, queryset, (column,)):
+        for key, parent in queryset.values_list("pk", column):
+            pk = str(key)
             self.loaded.lists[edge, str(parent)].append(pk)
-            if edge.child.key(pk) not in self.loaded.rows:
-                self._take(edge.child, pk, row)
+            if not self._known(edge.child, pk):
+                self._next.row(edge.child, pk)
 
     def _take(self, node_type: NodeType, pk: str, row: Row | None) -> None:
         key = node_type.key(pk)
@@ -268,6 +281,3 @@ def load(wanted: Wanted, held: Container[str] = frozenset()) -> Loaded:
     """Reads all that is wanted and what is reached from it. Blocks; not for the event loop."""
     with few_collections():
         return Loader(held).load(wanted)
-
-
-LoadFunction = Callable[[Wanted, Container[str]], Loaded]
