@@ -17,7 +17,7 @@ from django.db import (
 )
 from django.http import Http404
 
-from rxgraphql.errors import ChannelError, ErrorCode
+from rxgraphql.errors import ChannelError, ErrorCode, not_found
 
 if TYPE_CHECKING:
     from rxgraphql.channel import StateChannel
@@ -92,10 +92,8 @@ def _failed(function: Any, error: Exception, told: tuple[ErrorCode, str]) -> Cha
 
 
 def _refused(channel: StateChannel, user: Any) -> ChannelError:
-    from rxgraphql.live import not_found
-
     if not getattr(user, "is_authenticated", False):
         return ChannelError(
             ErrorCode.UNAUTHENTICATED, f"Log in to open {channel.graphql_name}, if you may see it."
         )
-    return not_found(channel)
+    return not_found(channel.graphql_name)

@@ -89,28 +89,38 @@ class Registry:
         self._classes: dict[str, type[StateChannel]] = {}
         self._lock = threading.RLock()
         self._discovered = False
+        # added after every app's `channels` was imported: other processes may not know them
+        self.late: set[str] = set()
+        self._discovering = False
 
     def add(self, channel: type[StateChannel]) -> None:
+        if self._discovered and not self._discovering:
+            self.late.add(f"{channel.__module__}.{channel.__qualname__}")
         self._classes[f"{channel.__module__}.{channel.__qualname__}"] = channel
         self.__dict__.pop("built", None)
 
     def remove(self, channel: type[StateChannel]) -> None:
         """For tests that define channels of their own."""
-        self._classes.pop(f"{channel.__module__}.{channel.__qualname__}", None)
+        name = f"{channel.__module__}.{channel.__qualname__}"
+        self._classes.pop(name, None)
+        self.late.discard(name)
         self.__dict__.pop("built", None)
 
     def discover(self) -> None:
         """Imports the `channels` module of every installed app."""
         if not self._discovered:
-            self._discovered = True
-            autodiscover_modules("channels")
+            self._discovered = self._discovering = True
+            try:
+                autodiscover_modules("channels")
+            finally:
+                self._discovering = False
 
     @cached_property
     def built(self) -> Built:
         self.discover()
         with self._lock:
             # sorted: every process compiles the same, in whatever order it imports
-            return Built(sorted(self._classes.items()))
+            return Built(sorted(self._classes.items()), frozenset(self.late))
 
     def channels(self) -> tuple[type[StateChannel], ...]:
         """The channels without a fault, in order of their field names."""
@@ -143,12 +153,24 @@ class Registry:
 class Built:
     """One compilation of all channels."""
 
-    def __init__(self, classes: list[tuple[str, type[StateChannel]]]) -> None:
+    def __init__(
+        self,
+        classes: list[tuple[str, type[StateChannel]]],
+        late: frozenset[str] = frozenset(),
+    ) -> None:
         self.builder = TreeBuilder()
         self.faults: list[Fault] = []
         found: dict[str, type[StateChannel]] = {}
         for location, channel in classes:
             faults = list(self._compile(channel, location))
+            if location in late:
+                faults.append(
+                    Fault(
+                        location,
+                        "The channel is defined where not every process finds it, and writers would be silent.",
+                        "Define it in the `channels` module of an installed app, or import it there.",
+                    )
+                )
             if not faults and channel.field_name in found:
                 other = found[channel.field_name]
                 faults.append(

@@ -94,5 +94,26 @@ class ChannelError(RxError):
         super().__init__(message)
 
 
+def not_found(name: str) -> ChannelError:
+    """The same for an instance that is unknown and for one that is forbidden."""
+    return ChannelError(ErrorCode.NOT_FOUND, f"{name} was not found, or you may not see it.")
+
+
+def unavailable() -> ChannelError:
+    return ChannelError(
+        ErrorCode.UNAVAILABLE, "Live updates are not available right now. Try again shortly."
+    )
+
+
+def database_failed() -> ChannelError:
+    return ChannelError(
+        ErrorCode.DATABASE_ERROR, "The database could not answer. Try again shortly."
+    )
+
+
+def not_serialized() -> ChannelError:
+    return ChannelError(ErrorCode.INTERNAL, "The state can't be shown: its serializer failed.")
+
+
 class LogUnavailableError(RxError):
     """The Redis server can't be reached or does not answer in time."""

@@ -19,12 +19,18 @@ from rxgraphql.audience import Subscriber
 from rxgraphql.authorize import authorize
 from rxgraphql.channel import registry
 from rxgraphql.conf import settings
-from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailableError
+from rxgraphql.errors import (
+    LogUnavailableError,
+    database_failed,
+    not_found,
+    not_serialized,
+    unavailable,
+)
 from rxgraphql.live import LiveReplica
 from rxgraphql.log import LEASE_MS, PROMISE_MS, HubLog, Position, head, read
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
-from rxgraphql.workers import Workers
+from rxgraphql.workers import workers
 
 if TYPE_CHECKING:
     from rxgraphql.channel import StateChannel
@@ -38,18 +44,12 @@ PROMISE_SECONDS = PROMISE_MS / 1000
 ReplicaKey = tuple[type["StateChannel"], str]
 
 
-def unavailable() -> ChannelError:
-    return ChannelError(
-        ErrorCode.UNAVAILABLE, "Live updates are not available right now. Try again shortly."
-    )
-
-
 class Hub:
     """Everything that one event loop serves. Starts with the first subscriber."""
 
     def __init__(self) -> None:
         self.replicas: dict[ReplicaKey, LiveReplica] = {}
-        self.workers = Workers()
+        self.workers = workers
         self._log: HubLog | None = None
         self._starting = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,13 +112,10 @@ class Hub:
             loaded = await self.workers.run(load, replica.wish())
         except Exception as error:
             logger.exception("%s could not be loaded.", replica.root_key)
-            raise ChannelError(
-                ErrorCode.DATABASE_ERROR, "The state could not be read. Try again shortly."
-            ) from error
+            raise database_failed() from error
         if not replica.replace(loaded, 0, 0):
-            from rxgraphql.live import not_found
-
-            raise not_found(instance)
+            broken = replica.root_key in replica.broken
+            raise not_serialized() if broken else not_found(instance.graphql_name)
         return projection.state(replica)
 
     async def stop(self) -> None:
@@ -379,7 +376,9 @@ class Hub:
                 self._take_position(position, labels)
                 if position.epoch == self._epoch:
                     if tail > self._sequence:
-                        await self._catch_up("the log's end did not arrive")
+                        # perhaps the connection is half open: nothing that is sent arrives any more
+                        logger.warning("The log's end did not arrive. Connecting again.")
+                        await self._log.hang_up()
                     self._tail = position.sequence
             except LogUnavailableError as error:
                 logger.warning("The leases could not be renewed: %s", error)

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 
 from rxgraphql.audience import Audience, Subscriber
 from rxgraphql.change import Change
-from rxgraphql.errors import ChannelError, ErrorCode, LogUnavailableError
+from rxgraphql.errors import (
+    ChannelError,
+    LogUnavailableError,
+    database_failed,
+    not_found,
+    not_serialized,
+    unavailable,
+)
 from rxgraphql.log import Entry
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted
@@ -213,7 +220,7 @@ class LiveReplica:
 
     def _gone(self) -> None:
         self.stop(None)
-        self._failure = not_found(self.replica.channel)
+        self._failure = not_found(self.replica.channel.graphql_name)
         self._on_end(self)
 
     async def _reload(self) -> None:
@@ -239,15 +246,10 @@ class LiveReplica:
             self._replaced(loaded, start, end)
         except LogUnavailableError:
             # the hub reloads everything when it is connected again
-            self._failure = ChannelError(
-                ErrorCode.UNAVAILABLE,
-                "Live updates are not available right now. Try again shortly.",
-            )
+            self._failure = unavailable()
         except Exception:
             logger.exception("%s could not be loaded.", self.replica.root_key)
-            self._failure = ChannelError(
-                ErrorCode.DATABASE_ERROR, "The state could not be read. Try again shortly."
-            )
+            self._failure = database_failed()
         if self._failure is not None and not self._loaded_once:
             self.ended = True
         return not self.ended and (self._failure is not None or self._reload_again)
@@ -262,9 +264,7 @@ class LiveReplica:
             self._schedule_retry()
             return
         if self.replica.root_key in self.replica.broken:
-            self._failure = ChannelError(
-                ErrorCode.INTERNAL, "The state can't be shown: its serializer failed."
-            )
+            self._failure = not_serialized()
             self.ended = True
             for audience in list(self.audiences.values()):
                 audience.end(self._failure)
@@ -317,11 +317,3 @@ class LiveReplica:
             self._schedule_retry()
         else:
             self.reload()
-
-
-def not_found(channel: StateChannel) -> ChannelError:
-    """The same for an instance that is unknown and for one that is forbidden."""
-    return ChannelError(
-        ErrorCode.NOT_FOUND,
-        f"{channel.graphql_name} was not found, or you may not see it.",
-    )

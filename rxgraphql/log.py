@@ -322,6 +322,13 @@ class HubLog:
             dict(zip(labels, generations, strict=True)),
         )
 
+    async def hang_up(self) -> None:
+        """Breaks the connection that listens: `frame()` raises, and whoever waits there connects again."""
+        connection = getattr(self._pubsub, "connection", None)
+        if connection is not None:
+            with suppress(*_FAILURES):
+                await connection.disconnect()
+
     async def close(self) -> None:
         for part in (self._pubsub, self._listener, self._client):
             if part is not None:

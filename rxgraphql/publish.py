@@ -74,7 +74,8 @@ class Publisher:
             logger.exception("The changed rows could not be read; they are at the next commit.")
             self._owe(using, changes)
         except Exception:
-            # The commit stands and the caller did nothing wrong
+            # The commit stands and the caller did nothing wrong. What it changed is in nobody's state: all reload
+            self._lost = True
             logger.exception("Could not publish %d changed keys of %s.", len(changes), using)
 
     def _publish(self, using: str, changes: ChangeSet) -> None:

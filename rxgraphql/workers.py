@@ -20,14 +20,17 @@ class Workers:
     a query."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rxgraphql")
+        self._pool: ThreadPoolExecutor | None = None
         self._opened: dict[int, Any] = {}
         self._lock = threading.Lock()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """The function's result; it is called once more if the connection turns out to be dead."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._call, function, arguments)
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rxgraphql")
+            future = self._pool.submit(self._call, function, arguments)
+        return await asyncio.wrap_future(future)
 
     def _call(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         before = {
@@ -42,7 +45,7 @@ class Workers:
                 raise
             return function(*arguments)
         except BaseException:
-            self._roll_back()
+            self._close_unusable()
             raise
         finally:
             with self._lock:
@@ -57,17 +60,25 @@ class Workers:
             connection.close()
 
     @staticmethod
-    def _roll_back() -> None:
+    def _close_unusable() -> None:
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None and not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
 
     async def stop(self) -> None:
-        """Closes the threads and their connections."""
+        """Ends the threads and closes their connections; the next `run()` begins anew."""
         await asyncio.get_running_loop().run_in_executor(None, self._shut)
 
     def _shut(self) -> None:
-        self._pool.shutdown()
-        for connection in self._opened.values():
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+        with self._lock:
+            opened, self._opened = self._opened, {}
+        for connection in opened.values():
             connection.close()
-        self._opened.clear()
+
+
+# One for the process, whichever event loop asks: under WSGI each request has a loop of its own
+workers = Workers()

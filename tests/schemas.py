@@ -24,11 +24,13 @@ class Open(StateChannel):
 
 @contextmanager
 def own_channels() -> Iterator[None]:
-    """Forgets the channels that are defined within."""
+    """Channels that are defined within are as those of an app's `channels`, and forgotten afterwards."""
     known = set(registry._classes)
+    registry._discovering = True
     try:
         yield
     finally:
+        registry._discovering = False
         for name, channel in list(registry._classes.items()):
             if name not in known:
                 registry.remove(channel)

@@ -112,7 +112,7 @@ def test_abstract_channels() -> None:
         names = set(registry._classes)
         assert not [name for name in names if name.endswith("Base")]
         (name,) = (name for name in names if name.endswith("LoneRoomChannel"))
-        fresh._discovered = True
+        fresh._discovered = fresh._discovering = True
         fresh.add(LoneRoomChannel)
         assert [c.field_name for c in fresh.channels()] == ["lone_room"]
         fresh.add(LoneRoomChannel)
@@ -133,7 +133,7 @@ def test_the_order_of_imports_changes_nothing() -> None:
     ]
     for order in (classes, classes[::-1]):
         fresh = Registry()
-        fresh._discovered = True
+        fresh._discovered = fresh._discovering = True
         for one in order:
             fresh.add(one)
         assert fresh.faults() == []
@@ -422,3 +422,22 @@ def test_permission_of_the_base() -> None:
     with pytest.raises(NotImplementedError):
         StateChannel().has_permission(None, None)
     assert not asyncio.iscoroutinefunction(StateChannel.has_permission)
+
+
+def test_channel_that_other_processes_do_not_find() -> None:
+    """A channel that is made after every app's `channels` was imported is a fault: writers would be silent for it."""
+    try:
+
+        class LateChannel(StateChannel):
+            class Meta:
+                anchor = RoomSerializer()
+                graphql_name = "Late"
+
+            def has_permission(self, user: Any, instance: Any) -> bool:
+                return True
+
+        (found,) = [f for f in registry.faults() if "LateChannel" in f.location]
+    finally:
+        registry.remove(LateChannel)
+    assert "`channels` module of an installed app" in found.fix
+    assert registry.faults() == []

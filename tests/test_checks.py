@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings as django_settings
 from django.core import checks
 
-from rxgraphql.channel import StateChannel, registry
+from rxgraphql.channel import StateChannel
 from tests.chat.channels import RoomChannel
+from tests.schemas import own_channels
 
 
 def found() -> dict[str | None, checks.CheckMessage]:
@@ -24,14 +25,13 @@ def test_nothing() -> None:
 def test_faulty_channel() -> None:
     """Each fault of a channel is an error that names the channel and the fix."""
 
-    class OpenChannel(StateChannel):
-        class Meta(RoomChannel.Meta):
-            graphql_name = "Open"
+    with own_channels():
 
-    try:
+        class OpenChannel(StateChannel):
+            class Meta(RoomChannel.Meta):
+                graphql_name = "Open"
+
         (error,) = found().values()
-    finally:
-        registry.remove(OpenChannel)
     assert error.level == checks.ERROR
     assert "OpenChannel" in error.msg
     assert "has_permission" in str(error.hint)

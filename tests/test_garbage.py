@@ -18,11 +18,15 @@ def threshold() -> Iterator[None]:
 def test_restored() -> None:
     """The process's own thresholds come back with the last user, also after a failure."""
     gc.set_threshold(700, 12, 13)
-    with pytest.raises(ZeroDivisionError), few_collections():
+
+    def fail() -> None:
         with few_collections():
             assert gc.get_threshold() == (THRESHOLD, 12, 13)
         assert gc.get_threshold() == (THRESHOLD, 12, 13)
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), few_collections():
+        fail()
     assert gc.get_threshold() == (700, 12, 13)
 
 
