@@ -2,10 +2,10 @@
 
 RxError
  ├── ConfigurationError     the project is set up wrong; says all faults at once, each with its fix
- ├── UnsupportedError            a serializer, model or field that can't be streamed (becomes a Fault)
+ ├── UnsupportedError       a serializer, model or field that can't be streamed (becomes a Fault)
  ├── SharedContextError     a shared serializer asked for one viewer's request or user
  ├── ChannelError           what a client is told: a code and a message
- └── LogUnavailableError         the Redis server does not answer
+ └── LogUnavailableError    the Redis server does not answer
 """
 
 from __future__ import annotations
