@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, models
+from django.db import models
 from django.utils import timezone
 from django.utils.duration import duration_iso_string, duration_string
 from rest_framework import serializers
@@ -31,15 +31,12 @@ from rxgraphql.wire import INT32, to_graphql
 if TYPE_CHECKING:
     Field = serializers.Field[Any, Any, Any, Any]
 
-__all__ = ["Column", "Converted", "DatabaseGone", "compile_field", "one_by_one"]
+__all__ = ["Column", "Converted", "compile_field", "one_by_one"]
 
 Function = Callable[[Any], Any]
 # Made for each batch: time zone and settings are those of the moment. None: the value as it is.
 Start = Callable[[], Function | None]
 Converted = tuple[Sequence[Any], dict[int, Exception]]
-
-# Not of one row: the whole read has failed.
-DatabaseGone: Final = (OperationalError, InterfaceError)
 
 _HELPERS: Final[tuple[tuple[type[Any], tuple[str, ...]], ...]] = (
     (serializers.DateTimeField, ("enforce_timezone", "default_timezone")),
@@ -64,7 +61,7 @@ class Column:
             as_drf = represent
             self._convert = lambda raw: ready(None if raw is None else as_drf(raw))
 
-    def convert(self, raw: Sequence[Any]) -> Converted:
+    def convert(self, raw: Sequence[Any], of_all: tuple[type[Exception], ...] = ()) -> Converted:
         kinds = set(map(type, raw))
         nulls = NoneType in kinds
         kinds.discard(NoneType)
@@ -81,17 +78,22 @@ class Column:
                 return list(map(function, raw)), {}
             except Exception:  # one by one tells which
                 pass
-        return one_by_one(self._convert, raw)
+        return one_by_one(self._convert, raw, of_all)
 
 
-def one_by_one(function: Function, items: Sequence[Any]) -> Converted:
-    """The function's value for each item; where it raises, None and the exception under the item's index."""
+def one_by_one(
+    function: Function, items: Sequence[Any], of_all: tuple[type[Exception], ...] = ()
+) -> Converted:
+    """The function's value for each item; where it raises, None and the exception under the item's index.
+
+    Exceptions `of_all` end it: they may not be the item's own.
+    """
     values: list[Any] = []
     errors: dict[int, Exception] = {}
     for index, item in enumerate(items):
         try:
             values.append(function(item))
-        except DatabaseGone:
+        except of_all:
             raise
         except Exception as error:
             values.append(None)

@@ -6,18 +6,20 @@ import copy
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import OperationalError, connections, transaction
 from django.db.models import F, Prefetch, QuerySet
 from django.utils import timezone, translation
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.relations import ManyRelatedField, PKOnlyObject
 
-from rxgraphql.columns import Column, compile_field, one_by_one
+from rxgraphql.columns import Column, Converted, compile_field, one_by_one
 from rxgraphql.errors import SharedContextError
 from rxgraphql.sources import Hop, is_drf, resolve, resolve_path
 from rxgraphql.wire import to_graphql
@@ -29,6 +31,8 @@ __all__ = ["Row", "RowReader", "SharedContext", "project_locale"]
 
 logger = logging.getLogger("rxgraphql")
 
+# How many parts a batch is read again in after a query failed in it: 10,000 rows are down to one after two failures.
+_PARTS: Final = 100
 # The property from which DRF's own `to_representation()` takes the fields.
 _READABLE: Final = "_readable_fields"
 
@@ -176,20 +180,86 @@ class RowReader:
     def _values(
         self, instances: Sequence[Any], columns: Mapping[str, Sequence[Any]], keys: list[str]
     ) -> tuple[list[Sequence[Any]], dict[int, str]]:
-        values: list[Sequence[Any]] = []
+        (_, failed), *fields = self._converted(instances, columns, len(keys))
         errors: dict[int, str] = {}
-        representations: Sequence[Any] = instances
-        if self._whole is not None:
-            representations, failed = one_by_one(self._whole.to_representation, instances)
-            self._note("to_representation()", failed, keys, errors)
-        for field in self._fields:
-            if field.column is not None:
-                converted, failed = field.column.convert(columns[field.column.path])
-            else:
-                converted, failed = one_by_one(field.read, representations)
-            values.append(converted)
+        self._note("to_representation()", failed, keys, errors)
+        for field, (_, failed) in zip(self._fields, fields, strict=True):
             self._note(field.name, failed, keys, errors)
-        return values, errors
+        return [values for values, _ in fields], errors
+
+    def _converted(
+        self, instances: Sequence[Any], columns: Mapping[str, Sequence[Any]], count: int
+    ) -> list[Converted]:
+        """As `_convert()`, where a row whose query fails spoils neither the others nor the transaction."""
+        if count == 1:
+            return self._convert_row(instances, columns)
+        try:
+            with self._savepoint():
+                return self._convert(instances, columns, (DatabaseError,))
+        except DatabaseError as error:
+            _raise_if_lost(error)
+        step = max(1, count // _PARTS)
+        found: list[Converted] = [([], {}) for _ in range(1 + len(self._fields))]
+        for start in range(0, count, step):
+            part = slice(start, min(start + step, count))
+            again = self._converted(
+                instances[part],
+                {path: column[part] for path, column in columns.items()},
+                part.stop - start,
+            )
+            found = [
+                ([*values, *more], failed | {start + index: e for index, e in errors.items()})
+                for (values, failed), (more, errors) in zip(found, again, strict=True)
+            ]
+        return found
+
+    def _convert_row(
+        self, instances: Sequence[Any], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Converted]:
+        found: list[Converted] = []
+        try:
+            with self._savepoint():
+                found = self._convert(instances, columns, ())
+        except DatabaseError as error:
+            # also where the code made nothing of its failed query: then only the savepoint's end tells
+            _raise_if_lost(error)
+            if not found:
+                raise
+        for _, failed in found:
+            if isinstance(failed.get(0), DatabaseError):
+                _raise_if_lost(failed[0])
+                break
+        return found
+
+    def _convert(
+        self,
+        instances: Sequence[Any],
+        columns: Mapping[str, Sequence[Any]],
+        of_all: tuple[type[Exception], ...],
+    ) -> list[Converted]:
+        """What the serializer's own `to_representation()` gives, if it has one, and then each field's values."""
+        whole: Converted = (instances, {})
+        if self._whole is not None:
+            whole = one_by_one(self._whole.to_representation, instances, of_all)
+        fields = [
+            field.column.convert(columns[field.column.path], of_all)
+            if field.column is not None
+            else one_by_one(field.read, whole[0], of_all)
+            for field in self._fields
+        ]
+        return [whole, *fields]
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        """In each open transaction: on PostgreSQL a failed query spoils all that follow, back to the last savepoint.
+
+        Where no code of the project's own runs, none is worth its time.
+        """
+        with ExitStack() as savepoints:
+            for connection in connections.all(initialized_only=True) if self.on_instances else ():
+                if connection.in_atomic_block:
+                    savepoints.enter_context(transaction.atomic(using=connection.alias))
+            yield
 
     def _note(
         self, name: str, failed: dict[int, Exception], keys: list[str], errors: dict[int, str]
@@ -281,6 +351,13 @@ class _FieldReader:
                 attribute, key=lambda item: (order.get(str(item), len(order)), str(item))
             )
         return field.to_representation(attribute)
+
+
+def _raise_if_lost(error: Exception) -> None:
+    """Tells a lost connection, with which the whole read has failed, from a failed query. Not before the rollback."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.is_usable():
+            raise OperationalError("The database went away while rows were serialized.") from error
 
 
 def _hops(field: Any, node_type: NodeType) -> tuple[Hop, ...]:

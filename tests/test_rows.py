@@ -3,6 +3,8 @@ from __future__ import annotations
 import datetime
 import logging
 import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +12,7 @@ import msgspec
 import orjson
 import pytest
 from django.conf import settings as django_settings
-from django.db import OperationalError, connection, models, transaction
+from django.db import DatabaseError, OperationalError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef
 from django.test import override_settings
 from django.utils import timezone, translation
@@ -22,6 +24,7 @@ from rest_framework import serializers
 
 from rxgraphql.errors import SharedContextError
 from rxgraphql.rows import Row, RowReader, SharedContext, project_locale
+from rxgraphql.snapshot import _one_view
 from rxgraphql.tree import NodeType
 from rxgraphql.wire import to_graphql
 from tests.values_app.models import Company, Note, Person, Profile, Record, Tag
@@ -240,6 +243,7 @@ def test_compiled_rows_take_one_query(django_assert_num_queries: DjangoAssertNum
         assert len(reader.read(Record.objects.all())) == 5
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [1, 6])
 def test_instances_take_as_many_queries_for_many_rows(
     count: int, django_assert_num_queries: DjangoAssertNumQueries
@@ -402,22 +406,153 @@ def test_a_choice_outside_the_enum_is_an_error() -> None:
     assert "'gone' is not a valid CompiledMood" in str(row.error)
 
 
-def test_a_lost_database_is_not_an_error_of_rows() -> None:
-    """When the database goes away while a field runs, the read fails as a whole, to be done again."""
+def failing_query(row: Record) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
 
-    class QueryingSerializer(serializers.ModelSerializer[Any]):
-        others = serializers.SerializerMethodField()
+
+def query_failing_in_related_rows(row: Record) -> None:
+    list(row.tags.extra(where=["nowhere = 1"]))
+
+
+def failing_transaction(row: Record) -> None:
+    with transaction.atomic(savepoint=False):
+        failing_query(row)
+
+
+def disguised(row: Record) -> None:
+    try:
+        failing_query(row)
+    except DatabaseError as error:
+        raise LookupError("no nowhere") from error
+
+
+class QueryingSerializer(serializers.ModelSerializer[Any]):
+    """Runs queries for each row, and `fails` for those named "boom"."""
+
+    fails: Callable[[Record], None]
+    others = serializers.SerializerMethodField()
+    after = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Record
+        fields = ["char", "others", "after"]
+
+    def get_others(self, row: Record) -> int:
+        if row.char == "boom":
+            type(self).fails(row)
+        return Record.objects.filter(char=row.char).count()
+
+    def get_after(self, row: Record) -> int:
+        return row.tags.count()
+
+
+class WholeQueryingSerializer(QueryingSerializer):
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        data: dict[str, Any] = super().to_representation(instance)
+        return data
+
+
+@pytest.fixture(params=[False, True], ids=["autocommit", "transaction"])
+def transaction_or_not(
+    request: pytest.FixtureRequest, transactional_db: None
+) -> Callable[[], AbstractContextManager[None]]:
+    """Where rows are read: the publisher has no transaction, loads have one."""
+    opened: bool = request.param
+    return lambda: _one_view("default") if opened else nullcontext()
+
+
+@pytest.mark.parametrize("serializer_class", [QueryingSerializer, WholeQueryingSerializer])
+@pytest.mark.parametrize(
+    "fails", [failing_query, query_failing_in_related_rows, failing_transaction, disguised]
+)
+def test_a_failed_query_spoils_its_row_only(
+    serializer_class: type[QueryingSerializer],
+    fails: Callable[[Record], None],
+    transaction_or_not: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows before and after it arrive, and the queries that follow in the same transaction work."""
+    monkeypatch.setattr(QueryingSerializer, "fails", fails, raising=False)
+    for char in ("a", "boom", "b", "boom"):
+        record(char=char)
+    with transaction_or_not():
+        rows = read(node_type(serializer_class))
+        assert Record.objects.count() == 4
+    assert [row.values for row in rows] == [("a", 1, 0), None, ("b", 1, 0), None]
+    assert [row.error is None for row in rows] == [True, False, True, False]
+    where = "to_representation()" if serializer_class is WholeQueryingSerializer else "others"
+    assert f"Querying.{where}: " in str(rows[1].error)
+
+
+@pytest.mark.parametrize("count", [1, 2, 250])
+def test_failed_queries_among_many_rows(
+    count: int,
+    transaction_or_not: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each row has its own values, and each failed row its own error, however many there are."""
+    monkeypatch.setattr(QueryingSerializer, "fails", failing_query, raising=False)
+    author = Person.objects.create(name="Ann", handle="ann")
+    names = ["boom" if number in (0, 7, 101, 102, 249) else str(number) for number in range(count)]
+    Record.objects.bulk_create(Record(author=author, char=name) for name in names)
+    with transaction_or_not():
+        rows = read(node_type(QueryingSerializer))
+    assert [row.values for row in rows] == [
+        None if name == "boom" else (name, 1, 0) for name in names
+    ]
+    assert [row.error is not None for row in rows] == [name == "boom" for name in names]
+
+
+def test_a_failed_query_that_its_code_expects(
+    transaction_or_not: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Code that answers for its failed query gives the row's value, and the others are not made of its ruins."""
+
+    class ExpectingSerializer(serializers.ModelSerializer[Any]):
+        count = serializers.SerializerMethodField()
 
         class Meta:
             model = Record
-            fields = ["others"]
+            fields = ["char", "count"]
 
-        def get_others(self, row: Record) -> int:
+        def get_count(self, row: Record) -> int:
+            try:
+                if row.char == "boom":
+                    failing_query(row)
+                return Record.objects.count()
+            except DatabaseError:
+                return -1
+
+    for char in ("a", "boom", "b", "boom"):
+        record(char=char)
+    with transaction_or_not():
+        rows = read(node_type(ExpectingSerializer))
+        assert Record.objects.count() == 4
+    assert [row.values for row in rows] == [("a", 4), ("boom", -1), ("b", 4), ("boom", -1)]
+
+
+def test_a_lost_database_is_not_an_error_of_rows(
+    transaction_or_not: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the database goes away while a field runs, the read fails as a whole, to be done again."""
+
+    def lose(row: Record) -> None:
+        if ON_SQLITE:  # its connections can't be lost
+            monkeypatch.setattr(connection, "is_usable", lambda: False)
             raise OperationalError("server closed the connection unexpectedly")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    record()
-    with pytest.raises(OperationalError):
-        read(node_type(QueryingSerializer))
+    monkeypatch.setattr(QueryingSerializer, "fails", lose, raising=False)
+    for char in ("a", "boom", "b"):
+        record(char=char)
+    try:
+        with pytest.raises(OperationalError), transaction_or_not():
+            read(node_type(QueryingSerializer))
+    finally:
+        connection.close()
 
 
 # ------------------------------------------------------------------------------ what can't be compiled

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from rxgraphql import live, snapshot
 from rxgraphql.errors import ChannelError, ErrorCode
@@ -18,17 +19,27 @@ from tests.chat.serializers import MessageSerializer, RoomSerializer
 from tests.folding import Watcher, expected
 from tests.test_convergence import converge, watch
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
 
-@pytest.fixture
-def mend(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def raises() -> None:
+    raise RuntimeError("a secret of the server")
+
+
+def query_fails() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM a_secret_of_the_server")
+
+
+@pytest.fixture(params=[raises, query_fails])
+def mend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """The method field raises for messages that say "boom", until the returned function is called."""
     broken = [True]
+    fail: Callable[[], None] = request.param
 
     def get_shout(self: MessageSerializer, message: Any) -> str:
         if broken and "boom" in message.text:
-            raise RuntimeError("a secret of the server")
+            fail()
         return str(message.text.upper())
 
     monkeypatch.setattr(MessageSerializer, "get_shout", get_shout)
