@@ -37,8 +37,12 @@ async def test_connection_of_async_code_is_dead(
 
     monkeypatch.setattr(RoomChannel, "has_permission", has_permission)
     workers = Workers()
-    for _ in range(2):
-        pk = await authorize(RoomChannel(), {"name": world.room.name}, AnonymousUser(), workers)
-        assert pk == str(world.room.pk)
-        await sync_to_async(end_connection)()
-    await workers.stop()
+    try:
+        for _ in range(2):
+            pk = await authorize(RoomChannel(), {"name": world.room.name}, AnonymousUser(), workers)
+            assert pk == str(world.room.pk)
+            await sync_to_async(end_connection)()
+    finally:
+        # the thread is that of the tests to come
+        await sync_to_async(connection.close)()
+        await workers.stop()
