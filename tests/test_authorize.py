@@ -25,6 +25,10 @@ def end_connection() -> None:
     other.close()
 
 
+def close_connection() -> None:
+    connection.close()
+
+
 async def test_connection_of_async_code_is_dead(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,5 +48,5 @@ async def test_connection_of_async_code_is_dead(
             await sync_to_async(end_connection)()
     finally:
         # the thread is that of the tests to come
-        await sync_to_async(connection.close)()
+        await sync_to_async(close_connection)()
         await workers.stop()
