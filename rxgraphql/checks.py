@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
@@ -49,6 +50,15 @@ def settings_faults() -> Iterable[Fault]:
             "REDIS_URL",
             "is not set. Only with DEBUG is a server started by itself: two machines with a log each would diverge.",
             'Set REDIS_URL = "redis://host:6379/0".',
+            "rxgraphql.E010",
+        )
+    scheme = urlsplit(str(settings.REDIS_URL or "redis:")).scheme
+    if scheme not in ("redis", "rediss", "unix"):
+        # not the address itself: it may have a password in it
+        yield Fault(
+            "REDIS_URL",
+            f"begins with {scheme}:, which is not known.",
+            "Write redis://, rediss:// or unix://, for a Valkey server too.",
             "rxgraphql.E010",
         )
     path = settings.RX_GRAPHQL_PATH

@@ -45,6 +45,15 @@ def test_redis_url(settings: Any) -> None:
     assert found() == {}
 
 
+@pytest.mark.parametrize("url", ["valkey://:secret@host:6379/0", "host:6379", "http://host"])
+def test_redis_url_of_another_kind(settings: Any, url: str) -> None:
+    """An address that the Redis client doesn't know is said before it serves, and never with its password."""
+    settings.REDIS_URL = url
+    error = found()["rxgraphql.E010"]
+    assert "redis://, rediss:// or unix://" in str(error.hint)
+    assert "secret" not in error.msg
+
+
 @pytest.mark.parametrize("path", ["graphql/", "", None, 5])
 def test_path(settings: Any, path: Any) -> None:
     """RX_GRAPHQL_PATH begins with a slash."""
