@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -37,14 +38,24 @@ async def world(transactional_db: None, redis_url: str) -> World:
 
 
 async def watch_in_each_worker(client: Client, *rooms: Room) -> list[SocketWatcher]:
-    """Opens sockets until every worker has one for every room."""
+    """Opens a socket at every worker for every room.
+
+    The system may give all connections to one worker: those that have one already are stopped for a moment.
+    """
     watchers: list[SocketWatcher] = []
     for room in rooms:
-        workers: set[str] = set()
+        workers: set[int] = set()
         while len(workers) < WORKERS:
-            assert len(watchers) < 100, "all sockets went to one worker"
-            watcher = await client.watch(RoomChannel, room.name, room.pk)
-            workers.add(watcher.operation.opened["x-worker"])
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                watcher = await client.watch(RoomChannel, room.name, room.pk)
+            finally:
+                for pid in workers:
+                    os.kill(pid, signal.SIGCONT)
+            worker = int(watcher.operation.opened["x-worker"])
+            assert worker not in workers
+            workers.add(worker)
             watchers.append(watcher)
     return watchers
 
