@@ -252,6 +252,8 @@ class Reader:
         for node, holders in held.items():
             assert {(e, p) for e, ps in node.held_by.items() for p in ps} == holders
             assert holders or node is self.replica.root
+        for pointing in self.replica._dangling.values():
+            assert all(self.replica.nodes.get(node.key) is node for node in pointing)
 
 
 def tree(node: Node) -> dict[str, Any]:

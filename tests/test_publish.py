@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -155,6 +156,25 @@ def test_a_new_epoch_is_a_new_read(
     entry = log.entry()
     assert (entry.epoch, entry.ticket) == (second.epoch, second.number)
     assert values(entry, "Message", message.pk)["text"] == "after ticket 2"
+
+
+def test_what_could_not_be_published_makes_all_reload(
+    log: Listener, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of our own does not fail the save, and the next commit begins a new epoch: everyone reloads."""
+    log.watch()
+    message.save()
+    before = log.entry().epoch
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(publishing.Publisher, "_entry", fail)
+        message.save()
+    log.watch()
+    message.save()
+    assert log.entry().epoch != before
 
 
 def test_one_query_for_each_type(log: Listener, message: Message) -> None:

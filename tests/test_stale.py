@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 
 from rxgraphql import live, snapshot
 from rxgraphql.errors import ChannelError, ErrorCode
 from rxgraphql.hub import Hub
+from rxgraphql.schema import get_schema
 from tests.changes import World
 from tests.chat.channels import RoomChannel
 from tests.chat.serializers import MessageSerializer, RoomSerializer
@@ -123,6 +125,11 @@ async def test_root_that_fails(hub: Hub, world: World, monkeypatch: pytest.Monke
         await Watcher.open(hub, RoomChannel, "lobby", world.room.pk)
     snapshot._reader.cache_clear()
     assert raised.value.code == ErrorCode.INTERNAL
+    asked = await get_schema().execute(
+        'query { room(name: "lobby") { name } }', context_value={"user": AnonymousUser()}
+    )
+    (error,) = asked.errors or ()
+    assert error.extensions == {"code": "INTERNAL"}
     assert "secret" not in str(raised.value)
     monkeypatch.undo()
     watcher = await Watcher.open(hub, RoomChannel, "lobby", world.room.pk)
