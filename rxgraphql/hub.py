@@ -26,8 +26,9 @@ from rxgraphql.errors import (
     not_serialized,
     unavailable,
 )
+from rxgraphql.hub_log import HubLog
 from rxgraphql.live import LiveReplica
-from rxgraphql.log import LEASE_MS, PROMISE_MS, HubLog, Position, head, read
+from rxgraphql.log import LEASE_MS, PROMISE_MS, Position, head, read
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.workers import workers

@@ -10,13 +10,11 @@ Every key carries the namespace as a hash tag, so that all keys of a log live on
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -24,7 +22,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import redis
-import redis.asyncio
 from django.conf import settings as django_settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -40,11 +37,9 @@ PROMISE_RELIED: Final = 0.45
 LEASE_MS: Final = 15_000
 # A writer waits this long for Redis at most, once; then the breaker opens.
 WRITER_TIMEOUT: Final = 0.25
-# A hub waits this long for an answer: so long may a subscriber wait to hear that there is none.
-HUB_TIMEOUT: Final = 2.0
 BREAKER_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)
 
-_FAILURES = (redis.RedisError, OSError)
+FAILURES = (redis.RedisError, OSError)
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -128,7 +123,7 @@ APPEND: Final = _script("append")
 WATCH: Final = _script("watch")
 
 
-def _nonce() -> str:
+def nonce() -> str:
     """A new one for each call: an epoch that a process began twice must not look like one."""
     return secrets.token_hex(8)
 
@@ -194,7 +189,7 @@ class WriterLog:
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        arguments: list[Any] = [_nonce(), PROMISE_MS]
+        arguments: list[Any] = [nonce(), PROMISE_MS]
         epoch, number, *flags = self._ask(lambda: self._begin(keys, arguments))
         for label, flag in zip(labels, flags, strict=True):
             if not flag:
@@ -211,7 +206,7 @@ class WriterLog:
         """
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence, self.keys.log]
         arguments = [
-            _nonce(),
+            nonce(),
             ticket.epoch,
             ticket.number,
             _encoder.encode(entry),
@@ -230,7 +225,7 @@ class WriterLog:
             raise BreakerOpenError("Redis did not answer a moment ago; it is asked again shortly.")
         try:
             reply = command()
-        except _FAILURES as error:
+        except FAILURES as error:
             self._unwatched_until.clear()
             with self._lock:
                 now = time.monotonic()
@@ -246,91 +241,3 @@ class WriterLog:
 
     def close(self) -> None:
         self._client.close()
-
-
-class HubLog:
-    """A hub's side: one connection that listens, one that asks."""
-
-    def __init__(self, url: str) -> None:
-        self.keys = Keys(namespace(url))
-        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url,
-            socket_connect_timeout=HUB_TIMEOUT,
-            socket_timeout=HUB_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
-        self._listener: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url,
-            **keepalive,
-            socket_connect_timeout=HUB_TIMEOUT,
-            socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._watch = self._client.register_script(WATCH)
-        self._pubsub: Any = None
-
-    async def subscribe(self) -> None:
-        """Returns when the server has confirmed: every entry appended from now on is delivered. Raises
-        LogUnavailableError."""
-        try:
-            # around it all: the connection has no timeout of its own, and its handshake waits for answers too
-            async with asyncio.timeout(HUB_TIMEOUT):
-                old, self._pubsub = self._pubsub, self._listener.pubsub()
-                if old is not None:
-                    with suppress(*_FAILURES):
-                        await old.aclose()
-                await self._pubsub.subscribe(self.keys.channel)
-                while (await self._pubsub.get_message(timeout=None))["type"] != "subscribe":
-                    pass
-        except TimeoutError as error:
-            raise LogUnavailableError("Redis does not answer.") from error
-        except _FAILURES as error:
-            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
-
-    async def frame(self) -> bytes | None:
-        """The next frame; None for a late confirmation, which means that messages may have been missed. Raises
-        LogUnavailableError."""
-        try:
-            while True:
-                message = await self._pubsub.get_message(timeout=None)
-                if message is None:
-                    continue
-                if message["type"] == "message":
-                    data: bytes = message["data"]
-                    return data
-                return None
-        except _FAILURES as error:
-            raise LogUnavailableError(f"The connection to Redis was lost: {error}") from error
-
-    async def watch(self, labels: Sequence[str]) -> Position:
-        """Sets or renews the leases and notes the counter. Raises LogUnavailableError."""
-        keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
-        keys += [self.keys.watch(label) for label in labels]
-        keys += [self.keys.promise(label) for label in labels]
-        try:
-            reply: Any = await self._watch(keys=keys, args=[_nonce(), LEASE_MS])
-        except _FAILURES as error:
-            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
-        epoch, counter, sequence, promised, *generations = reply
-        return Position(
-            epoch.decode(),
-            counter,
-            sequence,
-            promised / 1000,
-            dict(zip(labels, generations, strict=True)),
-        )
-
-    async def hang_up(self) -> None:
-        """Breaks the connection that listens: `frame()` raises, and whoever waits there connects again."""
-        connection = getattr(self._pubsub, "connection", None)
-        if connection is not None:
-            with suppress(*_FAILURES):
-                await connection.disconnect()
-
-    async def close(self) -> None:
-        for part in (self._pubsub, self._listener, self._client):
-            if part is not None:
-                with suppress(*_FAILURES):
-                    await part.aclose()

@@ -17,8 +17,9 @@ from django.contrib.auth.models import AnonymousUser
 
 from rxgraphql.errors import ChannelError, ErrorCode
 from rxgraphql.hub import Hub
+from rxgraphql.hub_log import HUB_TIMEOUT
 from rxgraphql.live import LiveReplica
-from rxgraphql.log import HUB_TIMEOUT, WriterLog
+from rxgraphql.log import WriterLog
 from rxgraphql.projection import Projection
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import load

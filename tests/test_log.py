@@ -14,10 +14,10 @@ from pytest_django import Settings
 
 from rxgraphql import log as logs
 from rxgraphql.errors import LogUnavailableError
+from rxgraphql.hub_log import HubLog
 from rxgraphql.log import (
     BreakerOpenError,
     Entry,
-    HubLog,
     Keys,
     Ticket,
     WriterLog,

@@ -1,0 +1,107 @@
+"""A hub's side of the state log: one connection that listens, one that asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from rxgraphql.errors import LogUnavailableError
+from rxgraphql.log import FAILURES, LEASE_MS, WATCH, Keys, Position, namespace, nonce
+
+# A hub waits this long for an answer: so long may a subscriber wait to hear that there is none.
+HUB_TIMEOUT: Final = 2.0
+
+
+class HubLog:
+    """A hub's side: one connection that listens, one that asks."""
+
+    def __init__(self, url: str) -> None:
+        self.keys = Keys(namespace(url))
+        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            url,
+            socket_connect_timeout=HUB_TIMEOUT,
+            socket_timeout=HUB_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
+        self._listener: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            url,
+            **keepalive,
+            socket_connect_timeout=HUB_TIMEOUT,
+            socket_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._watch = self._client.register_script(WATCH)
+        self._pubsub: Any = None
+
+    async def subscribe(self) -> None:
+        """Returns when the server has confirmed: every entry appended from now on is delivered. Raises
+        LogUnavailableError."""
+        try:
+            # around it all: the connection has no timeout of its own, and its handshake waits for answers too
+            async with asyncio.timeout(HUB_TIMEOUT):
+                old, self._pubsub = self._pubsub, self._listener.pubsub()
+                if old is not None:
+                    with suppress(*FAILURES):
+                        await old.aclose()
+                await self._pubsub.subscribe(self.keys.channel)
+                while (await self._pubsub.get_message(timeout=None))["type"] != "subscribe":
+                    pass
+        except TimeoutError as error:
+            raise LogUnavailableError("Redis does not answer.") from error
+        except FAILURES as error:
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+
+    async def frame(self) -> bytes | None:
+        """The next frame; None for a late confirmation, which means that messages may have been missed. Raises
+        LogUnavailableError."""
+        try:
+            while True:
+                message = await self._pubsub.get_message(timeout=None)
+                if message is None:
+                    continue
+                if message["type"] == "message":
+                    data: bytes = message["data"]
+                    return data
+                return None
+        except FAILURES as error:
+            raise LogUnavailableError(f"The connection to Redis was lost: {error}") from error
+
+    async def watch(self, labels: Sequence[str]) -> Position:
+        """Sets or renews the leases and notes the counter. Raises LogUnavailableError."""
+        keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
+        keys += [self.keys.watch(label) for label in labels]
+        keys += [self.keys.promise(label) for label in labels]
+        try:
+            reply: Any = await self._watch(keys=keys, args=[nonce(), LEASE_MS])
+        except FAILURES as error:
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+        epoch, counter, sequence, promised, *generations = reply
+        return Position(
+            epoch.decode(),
+            counter,
+            sequence,
+            promised / 1000,
+            dict(zip(labels, generations, strict=True)),
+        )
+
+    async def hang_up(self) -> None:
+        """Breaks the connection that listens: `frame()` raises, and whoever waits there connects again."""
+        connection = getattr(self._pubsub, "connection", None)
+        if connection is not None:
+            with suppress(*FAILURES):
+                await connection.disconnect()
+
+    async def close(self) -> None:
+        for part in (self._pubsub, self._listener, self._client):
+            if part is not None:
+                with suppress(*FAILURES):
+                    await part.aclose()
