@@ -9,7 +9,9 @@ harmless: marks only say what to look at. (`run_on_commit` is private API of Dja
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -17,6 +19,7 @@ from django.db import DatabaseError, connections, models
 from django.db.models import signals
 
 from rxgraphql.changeset import ChangeSet
+from rxgraphql.channel import registry
 from rxgraphql.publish import publish
 from rxgraphql.relations import Link, concrete, label_of
 
@@ -84,20 +87,62 @@ def _publish_at_commit(connection: Any) -> None:
     connection.commit = commit_and_publish
 
 
-def _mark(using: str, mark: Any) -> None:
+def mark(using: str, note: Callable[[ChangeSet], None]) -> None:
+    """Has `note` write into the transaction's change set; without a transaction it is published at once."""
     changes = pending(using)
     if changes is not None:
-        mark(changes)
+        note(changes)
         return
     changes = ChangeSet()
-    mark(changes)
+    note(changes)
     publish(using, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a changed row of one model marks, and which of its columns have the keys."""
+
+    rows: tuple[tuple[str, str], ...]  # (label, column), of each of its tables that is watched
+    ends: tuple[tuple[str, bool, str], ...]  # (link label, whether the key is of side a, column)
+    link: Link | None  # that the row is
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        names = [*(c for _, c in self.rows), *(c for _, _, c in self.ends)]
+        names += [self.link.a, self.link.b] if self.link else []
+        return tuple(dict.fromkeys(names))
+
+    def row(self, changes: ChangeSet, row: Mapping[str, Any]) -> None:
+        """Marks the row with these columns."""
+        for label, column in self.rows:
+            changes.row(label, row[column])
+        if self.link is not None:
+            changes.link(self.link.label, row[self.link.a], row[self.link.b])
+
+    def links(self, changes: ChangeSet, row: Mapping[str, Any]) -> None:
+        """Marks all links of the row with these columns."""
+        for label, is_a, column in self.ends:
+            changes.link_ends.add((label, is_a, str(row[column])))
+
+    def deleted(self, changes: ChangeSet, row: Mapping[str, Any]) -> None:
+        self.row(changes, row)
+        self.links(changes, row)
+        for label, column in self.rows:
+            changes.deleted.setdefault(label, set()).add(str(row[column]))
+
+    def unknown(self, changes: ChangeSet) -> None:
+        """Marks that any row may have changed."""
+        changes.unknown.update(label for label, _ in self.rows)
+        if self.link is not None:
+            changes.links_unknown.add(self.link.label)
 
 
 class Capture:
     """The receivers for one compilation of the channels: which models and links to mark."""
 
     def __init__(self, built: Built) -> None:
+        self.built = built
+        self._marks: dict[type[models.Model], Marks | None] = {}
         self.labels: set[str] = set()
         self.links: dict[str, Link] = {}
         for channel in built.channels:
@@ -116,6 +161,22 @@ class Capture:
         # model -> (label, key's attname) of its table and of those that it inherits from: for these Django sends
         # no signal
         self.tables: dict[type[models.Model], list[tuple[str, str]]] = {}
+
+    def marks(self, model: type[models.Model]) -> Marks | None:
+        """What the model's rows mark; None if no channel reads them."""
+        if model not in self._marks:
+            tables = _tables(model)
+            found = Marks(
+                tuple((label, column) for label, column in tables if label in self.labels),
+                tuple(
+                    (link_label, is_a, column)
+                    for label, column in tables
+                    for link_label, is_a in self.ends.get(label, ())
+                ),
+                self.links.get(label_of(model)),
+            )
+            self._marks[model] = found if found.columns else None
+        return self._marks[model]
 
     def connect(self) -> None:
         """Connects to each model by itself: a listener for all would turn off Django's fast deletes everywhere."""
@@ -151,7 +212,7 @@ class Capture:
     ) -> None:
         link = self.links.get(label_of(sender))
 
-        def mark(changes: ChangeSet) -> None:
+        def note(changes: ChangeSet) -> None:
             for label, attname in self.tables[sender]:
                 if label in self.labels:
                     changes.row(label, getattr(instance, attname))
@@ -160,14 +221,14 @@ class Capture:
                 if not created:
                     changes.links_unknown.add(link.label)
 
-        _mark(using, mark)
+        mark(using, note)
 
     def deleted(
         self, sender: type[models.Model], instance: models.Model, using: str, **_: Any
     ) -> None:
         link = self.links.get(label_of(sender))
 
-        def mark(changes: ChangeSet) -> None:
+        def note(changes: ChangeSet) -> None:
             # Now: when the hook runs, Django has set the instance's key to None
             for label, attname in self.tables[sender]:
                 pk = getattr(instance, attname)
@@ -179,7 +240,7 @@ class Capture:
             if link is not None:
                 _mark_link(changes, link, instance)
 
-        _mark(using, mark)
+        mark(using, note)
 
     def linked(
         self,
@@ -199,7 +260,7 @@ class Capture:
             return
         symmetrical = label in self.symmetrical
 
-        def mark(changes: ChangeSet) -> None:
+        def note(changes: ChangeSet) -> None:
             if pk_set is None:
                 changes.link_ends.add((label, not reverse, str(instance.pk)))
                 if symmetrical:
@@ -213,7 +274,19 @@ class Capture:
                     changes.link(label, *reversed(pair))
 
         if pk_set is None or pk_set:
-            _mark(using, mark)
+            mark(using, note)
+
+
+_current: Capture | None = None
+
+
+def current() -> Capture:
+    """What the channels read, as they are compiled now."""
+    global _current
+    found = _current
+    if found is None or found.built is not registry.built:
+        found = _current = Capture(registry.built)
+    return found
 
 
 def _tables(model: type[models.Model]) -> list[tuple[str, str]]:

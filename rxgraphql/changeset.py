@@ -17,8 +17,12 @@ class ChangeSet:
     link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
     # links of which a row changed in a way that only the old row could tell
     links_unknown: set[str] = field(default_factory=set)
+    # labels of which rows changed that nobody can name: whatever depends on them is loaded anew
+    unknown: set[str] = field(default_factory=set)
     # label -> rows that were deleted on the way, even if there is one under the same key in the end
     deleted: dict[str, set[str]] = field(default_factory=dict)
+    # labels of which rows changed that nobody can name: what depends on them is loaded anew
+    unknown: set[str] = field(default_factory=set)
 
     def row(self, label: str, pk: Any) -> None:
         self.rows.setdefault(label, set()).add(str(pk))
@@ -32,11 +36,12 @@ class ChangeSet:
             *self.links,
             *(label for label, _, _ in self.link_ends),
             *self.links_unknown,
+            *self.unknown,
         }
 
     def __len__(self) -> int:
         keys = sum(map(len, self.rows.values())) + sum(map(len, self.links.values()))
-        return keys + len(self.link_ends) + len(self.links_unknown)
+        return keys + len(self.link_ends) + len(self.links_unknown) + len(self.unknown)
 
     def update(self, other: ChangeSet) -> None:
         for label, pks in other.rows.items():
@@ -47,3 +52,5 @@ class ChangeSet:
             self.deleted.setdefault(label, set()).update(pks)
         self.link_ends |= other.link_ends
         self.links_unknown |= other.links_unknown
+        self.unknown |= other.unknown
+        self.unknown |= other.unknown
