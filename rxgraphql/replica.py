@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rxgraphql.blob import Saved, rebuild
 from rxgraphql.change import Change, Journal, differing
 from rxgraphql.garbage import few_collections
 from rxgraphql.graph import Graph, Node
@@ -91,6 +92,15 @@ class Replica(Graph):
         self.must_reload = False
         return self.root is not None
 
+    def restore(self, saved: Saved) -> None:
+        """Fills the empty replica with what another one was: it goes on from there as that one would."""
+        with few_collections():
+            nodes = rebuild(saved, self._types)
+            self.nodes.update((node.key, node) for node in nodes)
+        for key, numbers in saved.dangling.items():
+            self._dangling[key] = dict.fromkeys(nodes[number] for number in numbers)
+        self.loaded_end = saved.loaded_end
+
     # ------------------------------------------------------------------------------------------ one event
 
     def concerns(self, entry: Entry) -> bool:
@@ -140,6 +150,12 @@ class Replica(Graph):
         self._touched = {}
         self._build(loaded, start, end)
         return self._wanted
+
+    def compare(self, loaded: Loaded, start: int, end: int) -> Wanted:
+        """Takes a load of the whole state as `absorb()` does; `finish()` gives what differs from the state before."""
+        self._begin()
+        self._ticket = 0
+        return self.absorb(loaded, start, end)
 
     def finish(self) -> Change:
         """The change of the whole event."""
