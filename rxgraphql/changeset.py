@@ -17,8 +17,6 @@ class ChangeSet:
     link_ends: set[tuple[str, bool, str]] = field(default_factory=set)
     # links of which a row changed in a way that only the old row could tell
     links_unknown: set[str] = field(default_factory=set)
-    # labels of which rows changed that nobody can name: whatever depends on them is loaded anew
-    unknown: set[str] = field(default_factory=set)
     # label -> rows that were deleted on the way, even if there is one under the same key in the end
     deleted: dict[str, set[str]] = field(default_factory=dict)
     # labels of which rows changed that nobody can name: what depends on them is loaded anew
@@ -52,5 +50,4 @@ class ChangeSet:
             self.deleted.setdefault(label, set()).update(pks)
         self.link_ends |= other.link_ends
         self.links_unknown |= other.links_unknown
-        self.unknown |= other.unknown
         self.unknown |= other.unknown

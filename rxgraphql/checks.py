@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
 from django.core import checks
 
+from rxgraphql.address import Address
 from rxgraphql.channel import registry
-from rxgraphql.conf import settings
-from rxgraphql.errors import Fault
+from rxgraphql.conf import cache_ttl_problem, settings
+from rxgraphql.errors import ConfigurationError, Fault
 
 __all__ = ["register", "settings_faults"]
 
@@ -52,15 +52,11 @@ def settings_faults() -> Iterable[Fault]:
             'Set REDIS_URL = "redis://host:6379/0".',
             "rxgraphql.E010",
         )
-    scheme = urlsplit(str(settings.REDIS_URL or "redis:")).scheme
-    if scheme not in ("redis", "rediss", "unix"):
-        # not the address itself: it may have a password in it
-        yield Fault(
-            "REDIS_URL",
-            f"begins with {scheme}:, which is not known.",
-            "Write redis://, rediss:// or unix://, for a Valkey server too.",
-            "rxgraphql.E010",
-        )
+    if settings.REDIS_URL:
+        try:
+            Address.parse(settings.REDIS_URL)
+        except ConfigurationError as error:
+            yield from error.faults
     path = settings.RX_GRAPHQL_PATH
     if not isinstance(path, str) or not path.startswith("/"):
         yield Fault(
@@ -68,6 +64,13 @@ def settings_faults() -> Iterable[Fault]:
             f"is {path!r}, which is not a path.",
             'Begin it with a slash: "/graphql/".',
             "rxgraphql.E011",
+        )
+    if problem := cache_ttl_problem(settings.RX_CACHE_TTL):
+        yield Fault(
+            "RX_CACHE_TTL",
+            problem,
+            "Set RX_CACHE_TTL = 60; 0 for no cache.",
+            "rxgraphql.E015",
         )
     if problem := _origins_problem(settings.RX_ALLOWED_ORIGINS):
         yield Fault(

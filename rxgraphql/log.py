@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import redis
 from django.conf import settings as django_settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from rxgraphql.address import Address
 from rxgraphql.conf import settings
 from rxgraphql.errors import LogUnavailableError
 from rxgraphql.rows import Row
@@ -37,7 +35,9 @@ PROMISE_RELIED: Final = 0.45
 LEASE_MS: Final = 15_000
 # A writer waits this long for Redis at most, once; then the breaker opens.
 WRITER_TIMEOUT: Final = 0.25
-BREAKER_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)
+# Whose turn it is then: a thread of its own looks whether the server is back, and no save waits for it. Only where no
+# such thread looks, one command in so many seconds does.
+BREAKER_SECONDS: Final = 5.0
 
 FAILURES = (redis.RedisError, OSError)
 
@@ -62,6 +62,8 @@ class Entry(msgspec.Struct, array_like=True):
     epoch: str = ""
     ticket: int = 0
     end: int = 0
+    # labels of which rows changed that nobody can name; last, where versions that don't know it never look
+    unknown: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,20 @@ class Keys:
         self.sequence = f"{self.prefix}:sequence"
         self.log = f"{self.prefix}:log"
         self.channel = f"{self.prefix}:log"
+        self.states = f"{self.prefix}:state"
 
     def watch(self, label: str) -> str:
         return f"{self.prefix}:watch:{label}"
 
     def promise(self, label: str) -> str:
         return f"{self.prefix}:promise:{label}"
+
+    def state(self, channel: str, pk: str) -> str:
+        """Of the state cache; `channel` is a channel's field name."""
+        return f"{self.states}:{channel}:{pk}"
+
+    def state_lease(self, channel: str, pk: str) -> str:
+        return f"{self.prefix}:state-lease:{channel}:{pk}"
 
 
 def namespace(url: str) -> str:
@@ -106,11 +116,7 @@ def namespace(url: str) -> str:
         return str(settings.RX_NAMESPACE)
     package = (os.environ.get("DJANGO_SETTINGS_MODULE") or "django").rpartition(".settings")[0]
     package = package or getattr(django_settings, "ROOT_URLCONF", "django").split(".")[0]
-    parts = urlsplit(url)
-    database = parse_qs(parts.query).get("db", [""])[0]
-    if not database and parts.scheme in ("redis", "rediss", "valkey", "valkeys"):
-        database = parts.path.strip("/")
-    return f"{package}:{database or '0'}"
+    return f"{package}:{Address.parse(url).database}"
 
 
 def _script(name: str) -> str:
@@ -121,6 +127,7 @@ def _script(name: str) -> str:
 BEGIN: Final = _script("begin")
 APPEND: Final = _script("append")
 WATCH: Final = _script("watch")
+LOOK: Final = _script("look")
 
 
 def nonce() -> str:
@@ -159,20 +166,21 @@ class BreakerOpenError(LogUnavailableError):
 
 
 class WriterLog:
-    """The writers' side: synchronous, fails fast, never waits longer than WRITER_TIMEOUT, used by all threads."""
+    """The writers' side: synchronous, fails fast, never waits longer than WRITER_TIMEOUT, used by all threads.
+
+    `on_epoch` is called with the epoch of each ticket and look, before they are given.
+    """
 
     def __init__(self, url: str) -> None:
         self.keys = Keys(namespace(url))
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=WRITER_TIMEOUT,
-            socket_connect_timeout=WRITER_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
+        self.on_epoch: Callable[[str], None] = lambda epoch: None
+        self._client = Address.parse(url).client(WRITER_TIMEOUT)
         self._begin = self._client.register_script(BEGIN)
         self._append = self._client.register_script(APPEND)
+        self._look = self._client.register_script(LOOK)
         self._unwatched_until: dict[str, float] = {}
+        # the same, of promises that ended by a failure
+        self._relied_until: dict[str, float] = {}
         self._closed_until = 0.0
         self._failures = 0
         self._lock = threading.Lock()
@@ -183,6 +191,13 @@ class WriterLog:
         now = time.monotonic()
         return [label for label in labels if self._unwatched_until.get(label, 0.0) <= now]
 
+    def relied_on(self, seconds: float) -> set[str]:
+        """The labels for which a promise held within the last `seconds`."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            promises = [*self._relied_until.items(), *self._unwatched_until.items()]
+        return {label for label, until in promises if until > since}
+
     def begin(self, labels: Sequence[str]) -> Ticket | None:
         """A ticket, if any of the labels is watched. Raises LogUnavailableError."""
         asked = time.monotonic()
@@ -190,14 +205,17 @@ class WriterLog:
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
         arguments: list[Any] = [nonce(), PROMISE_MS]
-        epoch, number, *flags = self._ask(lambda: self._begin(keys, arguments))
-        for label, flag in zip(labels, flags, strict=True):
-            if not flag:
-                self._unwatched_until[label] = asked + PROMISE_RELIED
+        reply, number, *flags = self._ask(lambda: self._begin(keys, arguments))
+        epoch = reply.decode()
+        self.on_epoch(epoch)
+        with self._lock:
+            for label, flag in zip(labels, flags, strict=True):
+                if not flag:
+                    self._unwatched_until[label] = asked + PROMISE_RELIED
         if not number:
             return None
         watched = frozenset(label for label, flag in zip(labels, flags, strict=True) if flag)
-        return Ticket(epoch.decode(), number, watched)
+        return Ticket(epoch, number, watched)
 
     def append(self, ticket: Ticket, entry: Entry) -> bool:
         """True when it is in the log, False when the epoch has changed: take a new ticket and read again.
@@ -216,28 +234,64 @@ class WriterLog:
         done, _ = self._ask(lambda: self._append(keys, arguments))
         return bool(done)
 
+    def forget(self, labels: Iterable[str]) -> None:
+        """Ends the leases of labels of which nobody knows what changed. Called after the commit. Every hub then meets
+        a new generation and loads anew what depends on them. Raises LogUnavailableError.
+
+        None can miss it, also one that is loading: it notes the generations before it reads and after. Lease ended
+        before the first note: it reads after the commit. Between the notes: the second meets another generation than
+        the first, and it loads again. After the second: the next renewal does, five seconds later at most.
+        What other writers skip until then, because no lease is there, was committed before that hub's next load, which
+        waits for their promises to end.
+        """
+        keys = [self.keys.watch(label) for label in labels]
+        if keys:
+            self._ask(lambda: self._client.delete(*keys))
+
     def new_epoch(self) -> None:
         """Ends the log's history: every hub reloads. Raises LogUnavailableError."""
         self._ask(lambda: self._client.delete(self.keys.epoch))
 
+    def look(self) -> str:
+        """The epoch. It is asked for even if the server was gone a moment ago; once it answers, all ask it again.
+        Raises LogUnavailableError."""
+        keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
+        epoch: str = self._try(lambda: self._look(keys, [nonce()])).decode()
+        self.on_epoch(epoch)
+        return epoch
+
     def _ask(self, command: Callable[[], Any]) -> Any:
-        if time.monotonic() < self._closed_until:
-            raise BreakerOpenError("Redis did not answer a moment ago; it is asked again shortly.")
+        if self._failures:
+            with self._lock:
+                now = time.monotonic()
+                if self._failures and now < self._closed_until:
+                    raise BreakerOpenError("Redis did not answer a moment ago.")
+                # the others don't wait for what this one finds
+                self._closed_until = now + BREAKER_SECONDS
+        return self._try(command)
+
+    def _try(self, command: Callable[[], Any]) -> Any:
         try:
             reply = command()
         except FAILURES as error:
-            self._unwatched_until.clear()
-            with self._lock:
-                now = time.monotonic()
-                if now < self._closed_until:
-                    # another thread, which waited at the same time, has counted it
-                    raise BreakerOpenError(f"Redis can't be reached: {error}") from error
-                pause = BREAKER_SECONDS[min(self._failures, len(BREAKER_SECONDS) - 1)]
-                self._failures += 1
-                self._closed_until = now + pause
-            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+            raise self._failed(error) from error
         self._failures = 0
         return reply
+
+    def _failed(self, error: Exception) -> LogUnavailableError:
+        if "READONLY" in str(error):
+            # A master that has become a replica: whoever connects anew finds the master that is one now
+            self._client.connection_pool.disconnect(inuse_connections=False)
+        with self._lock:
+            self._relied_until = {**self._relied_until, **self._unwatched_until}
+            self._unwatched_until.clear()
+            now = time.monotonic()
+            known = self._failures > 0
+            self._failures += 1
+            self._closed_until = now + BREAKER_SECONDS
+        message = f"Redis can't be reached: {error}"
+        # Told once: threads that waited at the same time, and further attempts, have nothing new to say
+        return BreakerOpenError(message) if known else LogUnavailableError(message)
 
     def close(self) -> None:
         self._client.close()

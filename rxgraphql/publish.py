@@ -3,12 +3,13 @@
     changes -> which labels are watched? -> begin: ticket -> read the rows again -> append
 
 After the commit and before the read: then an entry with a higher ticket saw every commit that one with a lower
-ticket saw. Nothing in here ever fails or delays the writer beyond WRITER_TIMEOUT: what can't be said now is owed
-and said at the next chance.
+ticket saw. Nothing in here ever fails or delays the writer beyond WRITER_TIMEOUT: what can't be said now is owed,
+and said by the next commit or by a thread (payer.py), whichever comes first.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -25,6 +26,8 @@ from rxgraphql.channel import Built, registry
 from rxgraphql.conf import settings
 from rxgraphql.errors import LogUnavailableError
 from rxgraphql.log import PROMISE_RELIED, BreakerOpenError, Entry, Ticket, WriterLog
+from rxgraphql.payer import Payer
+from rxgraphql.recent import RECENT_SECONDS, Recent
 from rxgraphql.relations import Link
 from rxgraphql.rows import Row, project_locale
 from rxgraphql.snapshot import other_ends, pairs_present, rows_by_key
@@ -54,50 +57,133 @@ class Publisher:
                 if edge.link is not None:
                     self.links[edge.link.label] = edge.link
         self._owed: dict[str, ChangeSet] = {}
+        # what nobody can name any more: a new epoch makes all reload
         self._lost = False
         self._lock = threading.Lock()
+        self._epoch = ""
+        self._recent = Recent()
+        self._payer = Payer(self)
+        log.on_epoch = self._meet
 
     def publish(self, using: str, changes: ChangeSet) -> None:
         """Appends one entry for the change set, if anyone watches. Never raises."""
         try:
             # The promise first: it is what is asked at every save of a project that nobody watches
             labels = self.log.watched(changes.labels())
-            if using in self._owed or any(self._is_read(label, using) for label in labels):
+            if using not in self._owed and not any(self._is_read(label, using) for label in labels):
+                return
+        except Exception as error:
+            self._fault(using, changes, error)
+            return
+        self._publish(using, changes)
+
+    # ------------------------------------------------------------------------------------------ for the payer
+
+    def owes(self) -> bool:
+        return bool(self._owed) or self._lost
+
+    def has_work(self) -> bool:
+        """Whether something is owed, or was appended so lately that a failover may still take it away."""
+        return self.owes() or bool(self._recent)
+
+    def pay(self) -> bool:
+        """Publishes what is owed, if Redis answers; whether nothing is left."""
+        try:
+            self.log.look()
+            if self._lost:
+                self._end_epoch()
+        except LogUnavailableError as error:
+            logger.debug("Nothing can be published yet: %s", error)
+            return False
+        # each of them: what one database can't give must not keep the others waiting
+        paid = [self._publish(using, ChangeSet()) for using in list(self._owed)]
+        return all(paid)
+
+    def end(self) -> None:
+        """Ends its thread and its connections. What is owed stays owed."""
+        self._payer.end()
+        self.log.close()
+
+    # ------------------------------------------------------------------------------------------ publishing
+
+    def _publish(self, using: str, changes: ChangeSet) -> bool:
+        """With what is owed of this database. If it can't be done, all of it is owed. Never raises."""
+        try:
+            if self._lost:
+                self._end_epoch()
+            for _ in range(ATTEMPTS):
                 changes = self._with_owed(using, changes)
-                self._publish(using, changes)
+                labels = sorted(label for label in changes.labels() if self._is_read(label, using))
+                ticket = self.log.begin(labels)
+                if using in self._owed:
+                    # another epoch than before, to which all that is recent has to be said again
+                    continue
+                if ticket is None:
+                    return True
+                if self.log.append(ticket, self._entry(using, changes, ticket)):
+                    self._recent.add(ticket.epoch, using, changes)
+                    self._payer.wake()
+                    self.log.forget(changes.unknown & ticket.watched)
+                    return True
+            raise LogUnavailableError("The epoch changed at each attempt.")
         except BreakerOpenError:
             self._owe(using, changes)
         except LogUnavailableError as error:
             logger.warning("Nothing is published and changed keys are owed until then: %s", error)
             self._owe(using, changes)
         except (OperationalError, InterfaceError):
-            logger.exception("The changed rows could not be read; they are at the next commit.")
+            logger.exception("The changed rows could not be read; they are owed until then.")
             self._owe(using, changes)
-        except Exception:
-            # The commit stands and the caller did nothing wrong. What it changed is in nobody's state: all reload
-            self._lost = True
-            logger.exception("Could not publish %d changed keys of %s.", len(changes), using)
+        except Exception as error:
+            self._fault(using, changes, error)
+        return False
 
-    def _publish(self, using: str, changes: ChangeSet) -> None:
-        labels = sorted(label for label in changes.labels() if self._is_read(label, using))
-        if self._lost:
+    def _fault(self, using: str, changes: ChangeSet, error: Exception) -> None:
+        # The commit stands and the caller did nothing wrong. What it changed is in nobody's state: all reload
+        message = "Could not publish %d changed keys of %s."
+        logger.error(message, len(changes), using, exc_info=error)
+        self._lost = True
+        self._payer.wake(sooner=True)
+
+    def _end_epoch(self) -> None:
+        # before it is done: another thread may lose something meanwhile
+        self._lost = False
+        try:
             self.log.new_epoch()
-            self._lost = False
-        for _ in range(ATTEMPTS):
-            ticket = self.log.begin(labels)
-            if ticket is None or self.log.append(ticket, self._entry(using, changes, ticket)):
-                return
-        raise LogUnavailableError("The epoch changed at each attempt.")
+            # An entry without rows: hubs hear at once what they would find at their next renewal
+            self.log.append(Ticket(self.log.look(), 0, frozenset()), Entry(self.layout, {}))
+        except BaseException:
+            self._lost = True
+            raise
+
+    def _meet(self, epoch: str) -> None:
+        """An answer of this epoch. What was appended to another lately may be gone with it."""
+        if epoch != self._epoch:
+            before, self._epoch = self._epoch, epoch
+            for label in self.log.relied_on(RECENT_SECONDS) if before else ():
+                # Nobody watched it where we asked. Somebody may have watched it here
+                if (using := self._database(label)) is not None:
+                    self._owe(using, ChangeSet(unknown={label}))
+        appended, too_many = self._recent.take_others(epoch)
+        for using, changes in appended:
+            self._owe(using, changes)
+        if too_many:
+            self._lost = True
+            self._payer.wake(sooner=True)
 
     def _is_read(self, label: str, using: str) -> bool:
         """Whether channels read the label's rows, and from this database."""
+        return self._database(label) == using
+
+    def _database(self, label: str) -> str | None:
+        """Where the label's rows are written, and so read; None if no channel reads them."""
         if label in self.links:
             model: Any = self.links[label].through
         elif label in self.types:
             model = self.types[label][0].model
         else:
-            return False
-        return router.db_for_write(model) == using
+            return None
+        return router.db_for_write(model)
 
     def _entry(self, using: str, changes: ChangeSet, ticket: Ticket) -> Entry:
         rows: dict[str, dict[str, Row | None]] = {}
@@ -117,6 +203,7 @@ class Publisher:
             self._link_sets(changes.link_ends, ticket, using),
             sorted(changes.links_unknown & ticket.watched),
             self._recreated(changes, rows),
+            unknown=sorted(changes.unknown & ticket.watched),
         )
 
     def _recreated(
@@ -162,41 +249,66 @@ class Publisher:
 
     def _owe(self, using: str, changes: ChangeSet) -> None:
         with self._lock:
-            owed = self._owed.get(using)
-            if owed is None and len(changes) <= MOST_OWED:
-                # most often what `_with_owed()` gave a moment ago: not to be copied at each save
-                self._owed[using] = changes
-                return
-            if owed is not None and len(owed) + len(changes) <= MOST_OWED:
-                owed.update(changes)
+            first = not self._owed
+            if self._remember(using, changes):
+                if first:
+                    self._payer.wake(sooner=True)
                 return
             self._owed[using] = ChangeSet()
             self._lost = True
+        self._payer.wake(sooner=True)
         logger.error("More than %d keys are owed: every replica will reload instead.", MOST_OWED)
+
+    def _remember(self, using: str, changes: ChangeSet) -> bool:
+        owed = self._owed.get(using)
+        if owed is None and len(changes) <= MOST_OWED:
+            # most often what `_with_owed()` gave a moment ago: not to be copied at each save
+            self._owed[using] = changes
+            return True
+        if owed is not None and len(owed) + len(changes) <= MOST_OWED:
+            owed.update(changes)
+            return True
+        return False
 
 
 _publishers: dict[tuple[Built, str, str | None], Publisher] = {}
 _embedded: tuple[float, str | None] = (0.0, None)
-_pid = os.getpid()
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A child has neither its parent's connections nor its debts, nor the thread that pays them."""
+    global _lock
+    _lock = threading.Lock()
+    _publishers.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _before_exit() -> None:
+    """A last attempt: what a process owes at its end is known to nobody else."""
+    for found in list(_publishers.values()):
+        if found.owes() and not found.pay():
+            logger.error("The process ends, and the last changes are not published: Redis is away.")
 
 
 def publisher() -> Publisher | None:
     """The process's publisher; None where no server can have a listener."""
-    global _pid
     url = settings.REDIS_URL or _embedded_url()
     if url is None:
         return None
     built = registry.built
     key = (built, url, settings.RX_NAMESPACE)
     found = _publishers.get(key)
-    if found is not None and _pid == os.getpid():
+    if found is not None:
         return found
     with _lock:
-        if _pid != os.getpid():
-            _publishers.clear()
-            _pid = os.getpid()
-        return _publishers.setdefault(key, Publisher(built, WriterLog(url)))
+        found = _publishers.get(key)
+        if found is None:
+            found = _publishers[key] = Publisher(built, WriterLog(url))
+        return found
 
 
 def _embedded_url() -> str | None:
