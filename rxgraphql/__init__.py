@@ -4,6 +4,8 @@ StateChannel        subclass it: a serializer's nested state becomes a subscript
 Schema              strawberry.Schema with all channels in it
 type_for            the generated type of a serializer, for your own resolvers
 asgi_application    HTTP, SSE and WebSocket for `asgi.py`
+LiveManager         a manager whose bulk operations are seen, and its LiveQuerySet
+touch, atouch       look at these rows again: what changed them sent no signal
 """
 
 from __future__ import annotations
@@ -14,17 +16,23 @@ if TYPE_CHECKING:
     from rxgraphql.asgi import asgi_application
     from rxgraphql.channel import StateChannel
     from rxgraphql.errors import ChannelError, ConfigurationError, RxError
+    from rxgraphql.managers import LiveManager, LiveQuerySet
     from rxgraphql.schema import Schema
+    from rxgraphql.touches import atouch, touch
     from rxgraphql.types import type_for
 
 __version__ = "0.1.0"
 __all__ = [
     "ChannelError",
     "ConfigurationError",
+    "LiveManager",
+    "LiveQuerySet",
     "RxError",
     "Schema",
     "StateChannel",
     "asgi_application",
+    "atouch",
+    "touch",
     "type_for",
 ]
 
@@ -32,10 +40,14 @@ __all__ = [
 _HOMES = {
     "ChannelError": "rxgraphql.errors",
     "ConfigurationError": "rxgraphql.errors",
+    "LiveManager": "rxgraphql.managers",
+    "LiveQuerySet": "rxgraphql.managers",
     "RxError": "rxgraphql.errors",
     "Schema": "rxgraphql.schema",
     "StateChannel": "rxgraphql.channel",
     "asgi_application": "rxgraphql.asgi",
+    "atouch": "rxgraphql.touches",
+    "touch": "rxgraphql.touches",
     "type_for": "rxgraphql.types",
 }
 

@@ -103,7 +103,9 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     *installed("rxgraphql"),
     "django.contrib.staticfiles",
-    *installed("tests.values_app", "tests.chat", "tests.clubs", "tests.schema_app"),
+    *installed(
+        "tests.values_app", "tests.chat", "tests.clubs", "tests.shelves", "tests.schema_app"
+    ),
 ]
 
 MIDDLEWARE = [

@@ -87,7 +87,7 @@ def arguments(made: ChannelClass) -> dict[str, Any]:
 
 def test_channels_are_found() -> None:
     """Every installed app's channels are known as soon as Django is set up, in order of their names."""
-    assert [c.field_name for c in registry.channels()] == ["club", "member", "room"]
+    assert [c.field_name for c in registry.channels()] == ["club", "member", "room", "shelf"]
     assert registry.faults() == []
 
 
