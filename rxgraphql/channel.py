@@ -17,6 +17,7 @@ from rest_framework import serializers
 
 from rxgraphql import fields as field_types
 from rxgraphql.builder import TreeBuilder
+from rxgraphql.conf import cache_ttl_problem, settings
 from rxgraphql.errors import Fault, UnsupportedError
 from rxgraphql.tree import NodeType, StateTree, snake
 
@@ -50,7 +51,8 @@ class StateChannel:
                 return chat_room.members.filter(pk=user.pk).exists()
 
     `lookup_field` names the field that the GraphQL argument looks up; it must be unique. Override `get_object()` with
-    annotated keyword parameters for anything else: they become the arguments. `Meta.graphql_name` sets the name.
+    annotated keyword parameters for anything else: they become the arguments. `Meta.graphql_name` sets the name,
+    `Meta.cache_ttl` the seconds that a state is kept in Redis.
     """
 
     lookup_field: ClassVar[str] = "pk"
@@ -61,6 +63,13 @@ class StateChannel:
     field_name: ClassVar[str]
     event_name: ClassVar[str]
     arguments: ClassVar[tuple[Argument, ...]]
+
+    @property
+    def cache_ttl(self) -> float:
+        """Seconds that a state stays in Redis after the last process that held it: `Meta.cache_ttl`, else RX_CACHE_TTL.
+        0: it isn't put there."""
+        meta = getattr(self, "Meta", None)
+        return getattr(meta, "cache_ttl", settings.RX_CACHE_TTL) or 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -212,6 +221,9 @@ class Built:
             )
         if getattr(meta, "per_viewer", False):
             faults.append(Fault(location, "Meta.per_viewer is not available yet.", "Remove it."))
+        if problem := cache_ttl_problem(getattr(meta, "cache_ttl", None)):
+            fix = "Give the seconds, 0 for no cache, or remove it: then RX_CACHE_TTL holds."
+            faults.append(Fault(location, f"Meta.cache_ttl {problem}", fix))
         anchor = getattr(meta, "anchor", None)
         if isinstance(anchor, type):
             faults.append(

@@ -39,6 +39,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RX_LOG_LENGTH": 10_000,
     # Seconds that an anchor's replica outlives its last subscriber.
     "RX_LINGER": 10.0,
+    # Seconds that an anchor's state stays in Redis after the last process that held it. 0 or None: no cache.
+    "RX_CACHE_TTL": 60,
     # Events that may wait for one slow client before it gets a fresh snapshot instead.
     "RX_MAX_PENDING": 64,
 }
@@ -56,3 +58,17 @@ class Settings:
 
 
 settings = Settings()
+
+# A year: more is a mistake in the unit, and at some point a number that Redis refuses
+MOST_CACHE_SECONDS: Final = 31_536_000
+
+
+def cache_ttl_problem(value: Any) -> str | None:
+    """What is wrong with a value of RX_CACHE_TTL or Meta.cache_ttl, to follow its name."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"is {value!r}, which is not a number of seconds."
+    if not 0 <= value <= MOST_CACHE_SECONDS:
+        return f"is {value!r}; it must be between 0 and {MOST_CACHE_SECONDS} seconds, a year."
+    return None
