@@ -82,20 +82,11 @@ class Address:
     _sentinel_credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @staticmethod
-    @lru_cache(maxsize=64)
     def parse(url: str) -> Address:
         """Raises ConfigurationError, which never repeats the address: it may have a password in it."""
-        address = _parse(url)
-        try:
-            # Constructed and not connected: an option that no connection knows is found here
-            with address.client(1.0) as client:
-                client.connection_pool.make_connection()
-        except (TypeError, ValueError, redis.RedisError) as error:
-            raise _fault(
-                f"has an option that can't be used: {error}",
-                "Correct or leave out what follows the question mark.",
-            ) from error
-        return address
+        if not isinstance(url, str):
+            raise _fault(f"is {type(url).__name__}, not text.", 'Write "redis://host:6379/0".')
+        return _parsed(url)
 
     def client(self, timeout: float) -> redis.Redis:
         """A client that tries once and waits for `timeout` seconds, and as long again for all Sentinels together."""
@@ -162,9 +153,22 @@ def _fault(message: str, fix: str) -> ConfigurationError:
     return ConfigurationError([Fault("REDIS_URL", message, fix, "rxgraphql.E010")])
 
 
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> Address:
+    address = _parse(url)
+    try:
+        # Constructed and not connected: an option that no connection knows is found here
+        with address.client(1.0) as client:
+            client.connection_pool.make_connection()
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise _fault(
+            f"has an option that can't be used: {error}",
+            "Correct or leave out what follows the question mark.",
+        ) from error
+    return address
+
+
 def _parse(url: str) -> Address:
-    if not isinstance(url, str):
-        raise _fault(f"is {type(url).__name__}, not text.", 'Write "redis://host:6379/0".')
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme not in SCHEMES:
         raise _fault(

@@ -45,7 +45,7 @@ def test_redis_url(settings: Any) -> None:
     assert found() == {}
 
 
-@pytest.mark.parametrize("url", ["valkey://:secret@host:6379/0", "host:6379", "http://host"])
+@pytest.mark.parametrize("url", ["memcached://:secret@host:6379/0", "host:6379", "http://host"])
 def test_redis_url_of_another_kind(settings: Any, url: str) -> None:
     """An address that the Redis client doesn't know is said before it serves, and never with its password."""
     settings.REDIS_URL = url
