@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import TYPE_CHECKING
 
 from rxgraphql.conf import settings
@@ -13,7 +13,6 @@ from rxgraphql.errors import ChannelError, ErrorCode
 
 if TYPE_CHECKING:
     from rxgraphql.change import Change
-    from rxgraphql.errors import ChannelError
     from rxgraphql.live import LiveReplica
     from rxgraphql.projection import Payload, Projection
 
@@ -29,27 +28,41 @@ class Audience:
         self.projection = projection
         self.subscribers: dict[Subscriber, None] = {}
         self._snapshot: Payload | None = None
+        # by the serial of the state that the subscriber had
+        self._ways: dict[int, Payload | None] = {}
 
-    def tell(self, change: Change, cursor: str) -> None:
-        """Hands the change to everyone whose snapshot is taken."""
-        self._snapshot = None
-        listeners = [subscriber for subscriber in self.subscribers if not subscriber.wants_snapshot]
-        if listeners:
-            try:
-                payload = self.projection.change(change, self.live.replica, cursor)
-            except Exception:
-                logger.exception("A change of %s can't be projected.", self.live.replica.root_key)
-                self.end(ChannelError(ErrorCode.INTERNAL, "The change can't be shown."))
-                return
-            if payload is not None:
-                for subscriber in listeners:
-                    subscriber.push(payload)
+    def tell(self, change: Change) -> None:
+        """Hands the change to everyone who has the state before it."""
+        self._forget()
+        listeners = [subscriber for subscriber in self.subscribers if subscriber.is_current]
+        if not listeners:
+            return
+        try:
+            payload = self.projection.change(change, self.live.replica, self.live.cursor)
+        except Exception:
+            logger.exception("A change of %s can't be projected.", self.live.replica.root_key)
+            self.end(ChannelError(ErrorCode.INTERNAL, "The change can't be shown."))
+            return
+        if payload is not None:
+            serial = self.live.history.serial
+            for subscriber in listeners:
+                subscriber.push(payload, serial)
 
     def restart(self) -> None:
         """The state was loaded anew: everyone gets a snapshot."""
-        self._snapshot = None
+        self._forget()
         for subscriber in self.subscribers:
             subscriber.want_snapshot()
+
+    def interrupt(self, error: ChannelError) -> None:
+        """Tells that nothing comes for now. Everyone keeps what it has, and hears when it goes on."""
+        payload = self.projection.interruption(error)
+        for subscriber in self.subscribers:
+            subscriber.interrupt(payload)
+
+    def go_on(self) -> None:
+        for subscriber in self.subscribers:
+            subscriber.go_on()
 
     def end(self, error: ChannelError | None) -> None:
         for subscriber in list(self.subscribers):
@@ -61,36 +74,91 @@ class Audience:
             self._snapshot = self.projection.snapshot(self.live.replica, self.live.cursor)
         return self._snapshot
 
+    def since(self, serial: int) -> Payload | None:
+        """The way from that state to the one now, in one event; None where only a snapshot leads there."""
+        if serial not in self._ways:
+            change = self.live.history.since(serial, self.live.replica)
+            self._ways[serial] = (
+                None
+                if change is None
+                else self.projection.change(
+                    change, self.live.replica, self.live.cursor, always=True
+                )
+            )
+        return self._ways[serial]
+
+    def _forget(self) -> None:
+        self._snapshot = None
+        self._ways.clear()
+
 
 class Subscriber:
-    """One reader of an audience: an async iterator of payloads, a snapshot first.
+    """One reader of an audience: an async iterator of payloads, a snapshot first, or what happened `since` a state
+    of the replica's history.
 
-    At most RX_MAX_PENDING events wait for a slow reader; then they are dropped and it gets a snapshot, which has
-    all of them. The iteration ends when the anchor is gone, and raises ChannelError when the channel can't go on.
+    At most RX_MAX_PENDING events wait for a slow reader; then they are dropped for one that has the newest of each
+    node. If it takes none for RX_SLOW_TIMEOUT seconds after that, `on_slow` is called and the iteration ends. It
+    ends when the anchor is gone too, and raises ChannelError when the channel can't go on.
     """
 
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience, on_slow: Callable[[], None] | None = None) -> None:
         self.audience = audience
-        self.wants_snapshot = True
-        self._pending: deque[Payload] = deque()
+        self.on_slow = on_slow
+        self._pending: deque[tuple[Payload, int]] = deque()
         self._most = settings.RX_MAX_PENDING
+        # the state that the reader has; None: a snapshot must come first
+        self._serial: int | None = None
+        # the events since then were not kept
+        self._behind = False
+        self._behind_since = 0.0
+        self._interruption: Payload | None = None
+        self._interrupted = False
         self._ended = False
         self._error: ChannelError | None = None
         self._wake = asyncio.Event()
         self._wake.set()
         audience.subscribers[self] = None
 
-    def push(self, payload: Payload) -> None:
+    @property
+    def is_current(self) -> bool:
+        """Whether the next event continues what the reader has or is about to take."""
+        if self._behind_since:
+            self._look_at_the_clock()
+        return self._serial is not None and not self._behind
+
+    def resume(self, serial: int) -> None:
+        """The reader has the state of that serial: it needs no snapshot."""
+        self._serial = serial
+        self._behind = True
+
+    def push(self, payload: Payload, serial: int) -> None:
         if len(self._pending) >= self._most:
-            self.want_snapshot()
+            self._pending.clear()
+            self._behind = True
+            self._behind_since = asyncio.get_running_loop().time()
             return
-        self._pending.append(payload)
+        self._pending.append((payload, serial))
         self._wake.set()
 
     def want_snapshot(self) -> None:
         self._pending.clear()
-        self.wants_snapshot = True
+        if self._serial is not None:
+            self._behind_since = asyncio.get_running_loop().time()
+        self._serial = None
+        self._behind = False
         self._wake.set()
+
+    def interrupt(self, payload: Payload) -> None:
+        self._interruption = payload
+        self._wake.set()
+
+    def go_on(self) -> None:
+        """What was interrupted goes on. Who was told hears of it, even if nothing happened."""
+        self._interruption = None
+        if self._interrupted:
+            self._interrupted = False
+            self._behind = self._behind or self._serial is not None
+            self._wake.set()
 
     def end(self, error: ChannelError | None) -> None:
         self._ended = True
@@ -102,13 +170,17 @@ class Subscriber:
 
     async def __anext__(self) -> Payload:
         while True:
-            if self.wants_snapshot and not self._ended:
+            if self._interruption is not None and not self._ended:
+                payload, self._interruption = self._interruption, None
+                self._interrupted = True
+                return payload
+            if (self._serial is None or self._behind) and not self._ended:
                 await self.audience.live.settled(patient=True)
                 if not self._ended:
-                    self.wants_snapshot = False
-                    return self.audience.snapshot()
+                    return self._caught_up()
             if self._pending:
-                return self._pending.popleft()
+                payload, self._serial = self._pending.popleft()
+                return payload
             if self._ended:
                 if self._error is not None:
                     error, self._error = self._error, None
@@ -116,6 +188,25 @@ class Subscriber:
                 raise StopAsyncIteration
             self._wake.clear()
             await self._wake.wait()
+
+    def _caught_up(self) -> Payload:
+        """The one event after which the reader has the state as it is now."""
+        payload = None if self._serial is None else self.audience.since(self._serial)
+        self._serial = self.audience.live.history.serial
+        self._behind = False
+        self._behind_since = 0.0
+        self._pending.clear()
+        return payload or self.audience.snapshot()
+
+    def _look_at_the_clock(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._behind_since < settings.RX_SLOW_TIMEOUT:
+            return
+        if not self._ended:
+            logger.warning("A reader of %s is too slow.", self.audience.live.replica.root_key)
+            self.end(ChannelError(ErrorCode.LIMIT_EXCEEDED, "You read too slowly."))
+            if self.on_slow is not None:
+                self.on_slow()
 
     async def aclose(self) -> None:
         self.end(None)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # a mask with every bit: an added node
 ALL = -1
+# node -> whether the list had it before: all that may have changed its place in one list
+Moved = dict["Node", bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Change:
     added: set[Node] = field(default_factory=set)
     removed: list[Node] = field(default_factory=list)
     lists: list[ListChange] = field(default_factory=list)
+    # what `lists` was made of
+    moved: dict[tuple[Node, Edge], Moved] = field(default_factory=dict)
     # (key, what went wrong): the node keeps its last values
     errors: list[tuple[str, str]] = field(default_factory=list)
 
@@ -84,15 +88,13 @@ def _same(before: Any, after: Any) -> bool:
     return not isinstance(before, dict | list) or orjson.dumps(before) == orjson.dumps(after)
 
 
-def list_changes(
-    parent: Node, edge: Edge, before: list[Node], after: list[Node], journal: Journal
-) -> list[ListChange]:
+def list_changes(parent: Node, edge: Edge, moved: Moved, after: list[Node]) -> list[ListChange]:
     """Take all that moved out, then put it in, one run of neighbours at a time, from the front."""
-    moved = journal.moved.get((parent, edge), set())
-    out = tuple(node.key for node in before if node in moved)
-    if any(node in moved and node.key in out for node in after):
+    out = [node.key for node, was_in in moved.items() if was_in]
+    taken = set(out)
+    if any(node in moved and node.key in taken for node in after):
         # What is new goes out as well, or a second application would put what only moved before it
-        out += tuple(node.key for node in after if node in moved and node.key not in out)
+        out += [node.key for node in after if node in moved and node.key not in taken]
     changes: list[ListChange] = []
     run: list[str] = []
     at = 0
@@ -107,7 +109,7 @@ def list_changes(
     if run:
         changes.append(ListChange(parent.key, edge, at, (), tuple(run)))
     if not changes:
-        return [ListChange(parent.key, edge, 0, out, ())]
+        return [ListChange(parent.key, edge, 0, tuple(out), ())] if out else []
     first = changes[0]
-    changes[0] = ListChange(first.node, edge, first.index, out, first.inserted)
+    changes[0] = ListChange(first.node, edge, first.index, tuple(out), first.inserted)
     return changes

@@ -41,8 +41,12 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RX_LINGER": 10.0,
     # Seconds that an anchor's state stays in Redis after the last process that held it. 0 or None: no cache.
     "RX_CACHE_TTL": 60,
-    # Events that may wait for one slow client before it gets a fresh snapshot instead.
+    # Events that may wait for one slow client before it gets the newest of each node in one event instead.
     "RX_MAX_PENDING": 64,
+    # Seconds after which a client that doesn't take even that is closed.
+    "RX_SLOW_TIMEOUT": 30.0,
+    # Seconds between two comparisons of a watched instance's state with the database. 0: never.
+    "RX_RECONCILE": 300.0,
 }
 
 

@@ -132,11 +132,11 @@ class ChannelFields:
     ) -> AsyncIterator[Any]:
         from rxgraphql.hub import get_hub
 
-        arguments.pop("after", None)
+        after = arguments.pop("after", None) or None
         projection = self._compile_event(self.channel, info)
         user = await viewer(info.context)
         subscriber = await get_hub().subscribe(
-            self.channel, arguments, projection, projection.signature, user
+            self.channel, arguments, projection, projection.signature, user, after
         )
         return _events(subscriber)
 

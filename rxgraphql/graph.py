@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from rxgraphql.change import ALL, Change, Journal, differing, list_changes
+from rxgraphql.change import ALL, Change, Journal, Moved, differing, list_changes
 from rxgraphql.rows import Row
 from rxgraphql.snapshot import Loaded
 from rxgraphql.tree import Edge, NodeType
@@ -226,5 +226,9 @@ class Graph:
             if parent not in change.added:
                 change.edges[parent] = change.edges.get(parent, 0) | (1 << edge.index)
             if edge.many:
-                change.lists += list_changes(parent, edge, before, after, journal)
+                may_have = journal.moved.get((parent, edge), set())
+                moved: Moved = dict.fromkeys((n for n in before if n in may_have), True)
+                moved |= dict.fromkeys(may_have - moved.keys(), False)
+                change.moved[parent, edge] = moved
+                change.lists += list_changes(parent, edge, moved, after)
         return change

@@ -1,7 +1,8 @@
 """The one object of a serving process that owns the Redis connection, the replicas and, through them, the audiences.
 
 subscribe(channel, arguments) -> authorize -> replica (one load per anchor) -> audience -> payloads
-frame from pub/sub -> next sequence? -> every replica; a gap, a late confirmation or a new epoch reloads them all
+frame from pub/sub -> the next sequence? -> every replica
+                      a gap -> the stream; what the stream has no more, or a new epoch -> all are loaded anew
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Container, Hashable
+from collections.abc import Callable, Collection, Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,6 +20,7 @@ from rxgraphql.audience import Subscriber
 from rxgraphql.authorize import authorize
 from rxgraphql.channel import registry
 from rxgraphql.conf import settings
+from rxgraphql.cursor import Cursor
 from rxgraphql.errors import (
     LogUnavailableError,
     database_failed,
@@ -28,7 +30,7 @@ from rxgraphql.errors import (
 )
 from rxgraphql.hub_log import HubLog
 from rxgraphql.live import LiveReplica
-from rxgraphql.log import LEASE_MS, PROMISE_MS, Position, head, read
+from rxgraphql.log import PROMISE_MS, Position, head, read
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.workers import workers
@@ -39,8 +41,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("rxgraphql.hub")
 
-RENEW_SECONDS = LEASE_MS / 1000 / 3
+# Often enough for a lease to outlive two failures, and for a lost message to be missed soon
+LOOK_SECONDS = 2.0
 PROMISE_SECONDS = PROMISE_MS / 1000
+# Entries that are read from the stream at a time
+PAGE = 500
+# Seconds without Redis after which subscribers are told
+AWAY_SECONDS = 3.0
+# Seconds for which a subscriber who resumes waits for entries that are on their way, before they are fetched
+ARRIVAL_SECONDS = 1.0
 
 ReplicaKey = tuple[type["StateChannel"], str]
 
@@ -67,6 +76,11 @@ class Hub:
         # until when, by our own clock, promises of an epoch or generation that we did not see begin may hold
         self._promised_until = 0.0
         self._lingering: dict[ReplicaKey, asyncio.TimerHandle] = {}
+        # subscribers who resume and are ahead of us
+        self._awaited: list[tuple[Cursor, asyncio.Future[None]]] = []
+        self._interrupted = False
+        # by the loop's clock, when each replica is compared with the database next
+        self._compare_at: WeakKeyDictionary[LiveReplica, float] = WeakKeyDictionary()
 
     # ------------------------------------------------------------------------------------------ for the schema
 
@@ -77,8 +91,13 @@ class Hub:
         projection: Projection,
         audience_key: Hashable,
         user: Any,
+        after: str | None = None,
+        on_slow: Callable[[], None] | None = None,
     ) -> Subscriber:
-        """Joins the audience of what the arguments name. Raises ChannelError."""
+        """Joins the audience of what the arguments name. Raises ChannelError.
+
+        `after` is a cursor: the reader has that state, and gets what happened since, or a snapshot.
+        """
         if self.stopped:
             raise unavailable()
         instance = channel()
@@ -86,9 +105,13 @@ class Hub:
         await self._ensure_started()
         live = self._live(instance, pk)
         # joined before it is settled: a replica that nobody watches is let go
-        subscriber = live.join(audience_key, projection)
+        subscriber = live.join(audience_key, projection, on_slow)
         try:
-            await live.settled()
+            cursor = Cursor.parse(after) if after else None
+            if cursor is not None:
+                await self._resume(live, subscriber, cursor)
+            else:
+                await live.settled()
         except BaseException:
             await subscriber.aclose()
             raise
@@ -148,6 +171,62 @@ class Hub:
             for audience in live.audiences.values()
         )
 
+    # ------------------------------------------------------------------------------------------ resuming
+
+    async def _resume(self, live: LiveReplica, subscriber: Subscriber, cursor: Cursor) -> None:
+        """Finds the reader's state in the replica's history.
+
+        Where there is none a snapshot follows, and it must not be older than what the reader has seen. So this
+        process first takes all entries that the other one had. And what that one had loaded ahead of the log is seen
+        by whoever reads after it: all is compared with the database, unless it was read later anyway.
+        """
+        await self._reach(cursor)
+        await live.settled()
+        serial = live.serial_of(cursor.digest)
+        if serial is None and cursor.epoch == self._epoch and cursor.ahead >= live.read_at:
+            await live.fresh()
+            serial = live.serial_of(cursor.digest)
+        if serial is not None:
+            subscriber.resume(serial)
+
+    async def _reach(self, cursor: Cursor) -> None:
+        """Returns when this process has taken the entries that the cursor tells of."""
+        if self._has(cursor):
+            return
+        assert self._log is not None
+        try:
+            position = await self._log.watch(())
+        except LogUnavailableError as error:
+            raise unavailable() from error
+        self._take_position(position, ())
+        if position.epoch != cursor.epoch or cursor.sequence > position.sequence:
+            # of a history that has ended, or no position at all
+            return
+        for fetch in (False, True):
+            if fetch:
+                await self._log.hang_up()
+            arrived = asyncio.get_running_loop().create_future()
+            self._awaited.append((cursor, arrived))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ARRIVAL_SECONDS):
+                    await arrived
+                    return
+        raise unavailable()
+
+    def _has(self, cursor: Cursor) -> bool:
+        return cursor.epoch == self._epoch and cursor.sequence <= self._sequence
+
+    def _arrive(self) -> None:
+        """Wakes those who waited for entries that are here now."""
+        waiting, self._awaited = self._awaited, []
+        for cursor, arrived in waiting:
+            if arrived.done():
+                continue
+            if self._has(cursor):
+                arrived.set_result(None)
+            else:
+                self._awaited.append((cursor, arrived))
+
     # ------------------------------------------------------------------------------------------ replicas
 
     def _live(self, channel: StateChannel, pk: str) -> LiveReplica:
@@ -158,10 +237,10 @@ class Hub:
         if live is None or live.ended:
             labels = channel.tree.labels
 
-            async def load_now(wanted: Wanted, held: Container[str]) -> tuple[Loaded, int, int]:
+            async def load_now(wanted: Wanted, held: Collection[str]) -> tuple[Loaded, int, int]:
                 return await self._load(labels, wanted, held)
 
-            live = LiveReplica(channel, pk, load_now, self._cursor, self._unwatched)
+            live = LiveReplica(channel, pk, load_now, self._stand, self._unwatched)
             self.replicas[key] = live
             live.reload()
         return live
@@ -184,32 +263,38 @@ class Hub:
             del self.replicas[key]
             live.stop(None)
             # a lease that nobody renews any more may lapse without anybody missing a commit
-            watched = {
-                label for other in self.replicas.values() for label in other.replica.tree.labels
-            }
-            for label in self._generations.keys() - watched:
+            for label in self._generations.keys() - set(self._labels()):
                 del self._generations[label]
 
-    def _cursor(self) -> str:
-        return f"{registry.built.layout}.{self._epoch}.{self._sequence}"
+    def _stand(self) -> tuple[str, int]:
+        return self._epoch, self._sequence
+
+    def _labels(self) -> tuple[str, ...]:
+        """What the replicas depend on."""
+        return tuple(
+            sorted({label for live in self.replicas.values() for label in live.replica.tree.labels})
+        )
 
     async def _load(
-        self, labels: tuple[str, ...], wanted: Wanted, held: Container[str]
+        self, labels: tuple[str, ...], wanted: Wanted, held: Collection[str]
     ) -> tuple[Loaded, int, int]:
-        """note -> read -> note. The interval says what is known of how new the rows are."""
-        start = await self._note(labels)
+        """note -> read -> note. The interval says what is known of how new the rows are.
+
+        Where nothing is held all is read, under a ticket of its own: later than whoever noted a lower one.
+        """
+        start = await self._note(labels, draw=not held)
         loaded = await self.workers.run(load, wanted, held)
         end = await self._note(labels)
         return loaded, start, end
 
-    async def _note(self, labels: tuple[str, ...]) -> int:
+    async def _note(self, labels: tuple[str, ...], draw: bool = False) -> int:
         """The counter, once no writer can rely any more on a promise that nobody watches the labels."""
         log = self._log
         if log is None:
             raise LogUnavailableError("The hub is not connected.")
         loop = asyncio.get_running_loop()
         while True:
-            position = await log.watch(labels)
+            position = await log.watch(labels, draw)
             self._take_position(position, labels)
             wait = max(position.promised, self._promised_until - loop.time())
             if wait <= 0:
@@ -272,7 +357,7 @@ class Hub:
                     await self._connect()
                     self._tasks = [
                         asyncio.create_task(self._listen()),
-                        asyncio.create_task(self._renew()),
+                        asyncio.create_task(self._look()),
                     ]
                 else:
                     raise LogUnavailableError("The connection is being made again.")
@@ -282,23 +367,28 @@ class Hub:
                 raise unavailable() from error
 
     async def _connect(self) -> None:
-        """Subscribes, confirmed, then notes where the log stands: what is loaded after that misses nothing."""
+        """Subscribes, confirmed, then sees where the log stands: nothing from there on is missed.
+
+        What came meanwhile is in the stream. Leases that lapsed, and a new epoch, load the replicas anew.
+        """
         assert self._log is not None
         await self._log.subscribe()
-        await self._stand_at_end()
+        labels = self._labels()
+        position = await self._log.watch(labels)
+        if not self._epoch:
+            self._stand_at(position)
+        else:
+            self._take_position(position, labels)
+            if position.epoch == self._epoch:
+                await self._fill(position.sequence)
+        self._tail = 0
         self._connected = True
 
-    async def _stand_at_end(self) -> None:
-        """Notes where the log stands: the entry after that is the next."""
-        assert self._log is not None
-        position = await self._log.watch(())
-        if self._epoch != position.epoch:
-            if self._epoch:
-                self._promise_by_clock()
-            self._highest = 0
-            self._generations.clear()
+    def _stand_at(self, position: Position) -> None:
+        """The entry after that is the next."""
         self._epoch, self._sequence, self._tail = position.epoch, position.sequence, 0
         self._highest = max(self._highest, position.counter)
+        self._arrive()
 
     async def _listen(self) -> None:
         assert self._log is not None
@@ -306,8 +396,11 @@ class Hub:
             try:
                 frame = await self._log.frame()
                 if frame is None:
-                    await self._catch_up("a late confirmation")
-                else:
+                    logger.warning("The subscription was confirmed again: entries may be missing.")
+                    await self._connect()
+                elif not self._take(frame):
+                    sequence, _ = head(frame)
+                    await self._fill(sequence - 1)
                     self._take(frame)
             except LogUnavailableError as error:
                 logger.warning("%s Connecting again.", error)
@@ -318,23 +411,44 @@ class Hub:
 
     async def _connect_again(self) -> None:
         self._connected = False
-        pause = 0.05
+        loop = asyncio.get_running_loop()
+        away, pause = loop.time(), 0.05
         while True:
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 5.0)
             try:
                 await self._connect()
-            except LogUnavailableError:
-                continue
-            self._reload(None)
-            return
+                break
+            except LogUnavailableError as error:
+                if not self._interrupted and loop.time() - away > AWAY_SECONDS:
+                    logger.error("Redis is away: %s", error)
+                    self._interrupted = True
+                    for live in list(self.replicas.values()):
+                        live.interrupt(unavailable())
+        if self._interrupted:
+            self._interrupted = False
+            for live in list(self.replicas.values()):
+                live.go_on()
 
-    async def _catch_up(self, reason: str) -> None:
-        logger.warning("Entries may have been missed (%s); everything is loaded anew.", reason)
-        await self._stand_at_end()
-        self._reload(None)
+    async def _fill(self, last: int) -> None:
+        """Takes the entries up to that sequence from the stream; what it has no more is lost to us, and all are
+        loaded anew. Raises LogUnavailableError."""
+        assert self._log is not None
+        while self._sequence < last:
+            next_ = self._sequence + 1
+            frames = await self._log.range(next_, last, PAGE)
+            for frame in frames:
+                if head(frame) != (self._sequence + 1, self._epoch):
+                    break
+                self._take(frame)
+            if self._sequence < next_:
+                logger.warning("Entries %d to %d are gone; all are loaded anew.", next_, last)
+                self._sequence = last
+                self._reload(None)
+        self._arrive()
 
-    def _take(self, frame: bytes) -> None:
+    def _take(self, frame: bytes) -> bool:
+        """False if entries are missing before it."""
         sequence, epoch = head(frame)
         if epoch != self._epoch:
             # entries of an epoch that we have not seen begin
@@ -344,33 +458,34 @@ class Hub:
             self._generations.clear()
             self._reload(None)
         elif sequence <= self._sequence:
-            return
+            return True
         elif sequence != self._sequence + 1:
-            logger.warning("Entries %d to %d are missing.", self._sequence + 1, sequence - 1)
-            self._sequence = sequence
-            self._reload(None)
+            return False
         self._sequence = sequence
         entry = read(frame)
-        if entry is None or entry.layout != registry.built.layout:
-            # written by another version: never guessed at
+        if entry is None:
+            # of another version: never guessed at
             self._reload(None)
-            return
-        fresh = entry.ticket > self._highest
-        self._highest = max(self._highest, entry.end)
-        for live in list(self.replicas.values()):
-            live.feed(entry, fresh)
+        else:
+            fresh = entry.ticket > self._highest
+            self._highest = max(self._highest, entry.end)
+            for live in list(self.replicas.values()):
+                if entry.layout == registry.built.layout:
+                    live.feed(entry, fresh)
+                else:
+                    # its rows are laid out in another way, and say only that something happened
+                    live.refresh()
+        if self._awaited:
+            self._arrive()
+        return True
 
-    async def _renew(self) -> None:
+    async def _look(self) -> None:
         """Keeps the leases, and looks at the log's end: a lost message after which nothing came is found here."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             if not self._connected or self._log is None:
                 continue
-            labels = tuple(
-                sorted(
-                    {label for live in self.replicas.values() for label in live.replica.tree.labels}
-                )
-            )
+            labels = self._labels()
             tail, self._tail = self._tail, 0
             try:
                 position = await self._log.watch(labels)
@@ -380,11 +495,28 @@ class Hub:
                         # perhaps the connection is half open: nothing that is sent arrives any more
                         logger.warning("The log's end did not arrive. Connecting again.")
                         await self._log.hang_up()
+                    elif position.sequence < self._sequence:
+                        logger.warning("The log's end went back; everything is loaded anew.")
+                        self._stand_at(position)
+                        self._reload(None)
                     self._tail = position.sequence
             except LogUnavailableError as error:
                 logger.warning("The leases could not be renewed: %s", error)
+                await self._log.hang_up()
             except Exception:
                 logger.exception("The leases could not be renewed.")
+            self._compare()
+
+    def _compare(self) -> None:
+        """Has replicas compared with the database whose turn it is: what no entry ever told is found here."""
+        if not settings.RX_RECONCILE:
+            return
+        now = asyncio.get_running_loop().time()
+        for live in self.replicas.values():
+            pause = settings.RX_RECONCILE * (0.75 + random.random() / 2)
+            if now >= self._compare_at.setdefault(live, now + pause):
+                self._compare_at[live] = now + pause
+                live.refresh()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import redis
-import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
+from rxgraphql.address import Address
 from rxgraphql.errors import LogUnavailableError
 from rxgraphql.log import FAILURES, LEASE_MS, WATCH, Keys, Position, namespace, nonce
 
@@ -24,21 +20,9 @@ class HubLog:
 
     def __init__(self, url: str) -> None:
         self.keys = Keys(namespace(url))
-        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url,
-            socket_connect_timeout=HUB_TIMEOUT,
-            socket_timeout=HUB_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
-        self._listener: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url,
-            **keepalive,
-            socket_connect_timeout=HUB_TIMEOUT,
-            socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),
-        )
+        address = Address.parse(url)
+        self._client = address.async_client(HUB_TIMEOUT)
+        self._listener = address.async_client(HUB_TIMEOUT, listens=True)
         self._watch = self._client.register_script(WATCH)
         self._pubsub: Any = None
 
@@ -75,13 +59,23 @@ class HubLog:
         except FAILURES as error:
             raise LogUnavailableError(f"The connection to Redis was lost: {error}") from error
 
-    async def watch(self, labels: Sequence[str]) -> Position:
-        """Sets or renews the leases and notes the counter. Raises LogUnavailableError."""
+    async def range(self, first: int, last: int, count: int) -> list[bytes]:
+        """The frames of these sequences that the log still has, `count` at most. Raises LogUnavailableError."""
+        try:
+            found: Any = await self._client.xrange(
+                self.keys.log, f"{first}-0", f"{last}-9", count=count
+            )
+        except FAILURES as error:
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+        return [fields[b"f"] for _, fields in found]
+
+    async def watch(self, labels: Sequence[str], draw: bool = False) -> Position:
+        """Sets or renews the leases and notes the counter, which `draw` raises by one. Raises LogUnavailableError."""
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
         try:
-            reply: Any = await self._watch(keys=keys, args=[nonce(), LEASE_MS])
+            reply: Any = await self._watch(keys=keys, args=[nonce(), LEASE_MS, int(draw)])
         except FAILURES as error:
             raise LogUnavailableError(f"Redis can't be reached: {error}") from error
         epoch, counter, sequence, promised, *generations = reply

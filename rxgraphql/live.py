@@ -1,6 +1,8 @@
 """A replica that is kept current: entries in, loads on the way, changes out to its audiences.
 
-    feed(entry) -> apply -> loads until nothing is missing -> finish -> Change -> every audience
+    feed(entry) -> apply -> loads until nothing is missing -> finish -> Change -> history, every audience
+    reload()    -> the whole state loaded in its place -> a snapshot for everyone
+    refresh()   -> the whole state loaded and compared -> Change, like any other
 
 One thing at a time: while a load is under way the entries that come wait.
 """
@@ -11,12 +13,15 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rxgraphql.audience import Audience, Subscriber
 from rxgraphql.change import Change
+from rxgraphql.channel import registry
+from rxgraphql.cursor import Cursor
+from rxgraphql.digest import Digest
 from rxgraphql.errors import (
     ChannelError,
     LogUnavailableError,
@@ -25,6 +30,7 @@ from rxgraphql.errors import (
     not_serialized,
     unavailable,
 )
+from rxgraphql.history import History
 from rxgraphql.log import Entry
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted
@@ -39,11 +45,15 @@ logger = logging.getLogger("rxgraphql.live")
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 # Seconds between two loads of the whole state, the first time and at most
 RELOAD_FIRST, RELOAD_MOST = 0.1, 5.0
+# Seconds between two comparisons with the database that nobody waits for
+REFRESH_PAUSE = 0.5
 # Entries that wait for a load; when there are more, the state is loaded whole instead
 MOST_WAITING = 10_000
 
 # (wishes, keys held) -> what was found, and the interval (start, end] of the counter in which it was read
-Load = Callable[[Wanted, Container[str]], Awaitable[tuple[Loaded, int, int]]]
+Load = Callable[[Wanted, Collection[str]], Awaitable[tuple[Loaded, int, int]]]
+# () -> (epoch, sequence) of the last entry that the hub has taken
+Stand = Callable[[], tuple[str, int]]
 
 
 class LiveReplica:
@@ -54,15 +64,22 @@ class LiveReplica:
         channel: StateChannel,
         pk: str,
         load: Load,
-        cursor: Callable[[], str],
+        stand: Stand,
         on_end: Callable[[LiveReplica], None],
     ) -> None:
         self.replica = Replica(channel, pk)
         self.audiences: dict[Hashable, Audience] = {}
-        self.cursor = ""
+        self.history = History()
         self.ended = False
+        # the last entry that was applied
+        self.sequence = 0
+        # the ticket drawn before the whole state was last read from the database
+        self.read_at = 0
+        self._digest = Digest(self.replica, f"{registry.built.layout} {channel.field_name} {pk}")
+        # which of our states had the digest
+        self._serials: dict[str, int] = {}
         self._load = load
-        self._cursor_now = cursor
+        self._stand = stand
         self._on_end = on_end
         self._waiting: deque[tuple[Entry, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +92,12 @@ class LiveReplica:
         self._retry_after = RETRY_FIRST
         self._loaded_once = False
         self._failure: ChannelError | None = None
+        # loads of the whole state: how many began, and the last of them that is done
+        self._begun = self._done = 0
+        self._refresh_asked = False
+        self._refresh_error: ChannelError | None = None
+        self._refreshed_at = 0.0
+        self._refresh_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ readers
 
@@ -90,11 +113,29 @@ class LiveReplica:
                 return
             await self._news.wait()
 
-    def join(self, key: Hashable, projection: Projection) -> Subscriber:
+    async def fresh(self) -> None:
+        """Returns when all of the state has been compared with the database since the call. Raises ChannelError."""
+        number = self._begun + 1
+        self._refresh_asked = True
+        self._drain()
+        while self._done < number and not self.ended:
+            if self._refresh_error is not None and self._begun >= number:
+                raise self._refresh_error
+            if self._failure is not None:
+                raise self._failure
+            await self._news.wait()
+        await self.settled()
+
+    def join(
+        self,
+        key: Hashable,
+        projection: Projection,
+        on_slow: Callable[[], None] | None = None,
+    ) -> Subscriber:
         audience = self.audiences.get(key)
         if audience is None:
             audience = self.audiences[key] = Audience(self, key, projection)
-        return Subscriber(audience)
+        return Subscriber(audience, on_slow)
 
     def leave(self, subscriber: Subscriber) -> None:
         audience = subscriber.audience
@@ -108,11 +149,42 @@ class LiveReplica:
     def is_watched(self) -> bool:
         return bool(self.audiences)
 
+    def cursor(self) -> str:
+        """Of the state as it is now."""
+        epoch, _ = self._stand()
+        return str(Cursor(epoch, self.sequence, self.replica.loaded_end, self._note_digest()))
+
+    def serial_of(self, digest: str) -> int | None:
+        """The serial of a state that showed the same, if the way from there to the one now is known."""
+        self._note_digest()
+        serial = self._serials.get(digest)
+        return None if serial is None or serial < self.history.oldest else serial
+
+    def _note_digest(self) -> str:
+        text = self._digest.text()
+        self._serials[text] = self.history.serial
+        return text
+
+    def _remember(self, change: Change) -> None:
+        self.history.record(change)
+        if self._digest.is_asked_for:
+            self._digest.update(change)
+            self._note_digest()
+            for digest, serial in list(self._serials.items()):
+                if serial >= self.history.oldest:
+                    break
+                del self._serials[digest]
+
+    def _forget(self) -> None:
+        self.history.restart()
+        self._digest.restart()
+        self._serials.clear()
+
     # ------------------------------------------------------------------------------------------ entries
 
     def feed(self, entry: Entry, fresh: bool) -> None:
         """Takes the next entry of the log; called in the log's order."""
-        if self.ended:
+        if self.ended or entry.sequence <= self.sequence:
             return
         if len(self._waiting) >= MOST_WAITING:
             self.reload()
@@ -126,6 +198,7 @@ class LiveReplica:
         if self.ended:
             return
         self._waiting.clear()
+        _, self.sequence = self._stand()
         if self._reloading and self._failure is None:
             # Not from the start: where reasons come faster than loads, nobody would ever get a state
             self._reload_again = True
@@ -134,14 +207,40 @@ class LiveReplica:
             self._task.cancel()
         self._start(self._reload)
 
+    def refresh(self) -> None:
+        """The state is compared with the database, soon; every subscriber gets the difference, if there is one."""
+        if self.ended or self._refresh_asked or self._refresh_timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._refreshed_at + REFRESH_PAUSE - loop.time()
+        if wait > 0:
+            self._refresh_timer = loop.call_later(wait, self._refresh_now)
+        else:
+            self._refresh_now()
+
+    def _refresh_now(self) -> None:
+        self._refresh_timer = None
+        self._refresh_asked = True
+        self._drain()
+
+    def interrupt(self, error: ChannelError) -> None:
+        """Tells all subscribers that nothing comes for now."""
+        for audience in list(self.audiences.values()):
+            audience.interrupt(error)
+
+    def go_on(self) -> None:
+        for audience in list(self.audiences.values()):
+            audience.go_on()
+
     def stop(self, error: ChannelError | None) -> asyncio.Task[None] | None:
         """Ends it for all subscribers; gives what was under way and is being cancelled."""
         self.ended = True
         self._failure = error or self._failure
         if self._task is not None:
             self._task.cancel()
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._refresh_timer):
+            if timer is not None:
+                timer.cancel()
         for audience in list(self.audiences.values()):
             audience.end(error)
         self._tell_news()
@@ -152,8 +251,14 @@ class LiveReplica:
         news.set()
 
     def _drain(self) -> None:
-        while self._waiting and self._task is None and not self.ended:
+        while self._task is None and not self.ended:
+            if self._refresh_asked:
+                self._start(self._refresh)
+                return
+            if not self._waiting:
+                return
             entry, fresh = self._waiting.popleft()
+            self.sequence = entry.sequence
             if not self.replica.concerns(entry):
                 continue
             wanted = self.replica.apply(entry, fresh)
@@ -209,10 +314,10 @@ class LiveReplica:
         if self.replica.must_reload:
             self.reload()
             return
-        self.cursor = self._cursor_now()
         if change:
+            self._remember(change)
             for audience in list(self.audiences.values()):
-                audience.tell(change, self.cursor)
+                audience.tell(change)
         if self.replica.root is None:
             self._gone()
             return
@@ -222,6 +327,26 @@ class LiveReplica:
         self.stop(None)
         self._failure = not_found(self.replica.channel.graphql_name)
         self._on_end(self)
+
+    async def _refresh(self) -> None:
+        self._refresh_asked = False
+        self._refresh_error = None
+        self._begun += 1
+        number = self._begun
+        try:
+            loaded, start, end = await self._load(self.replica.wish(), frozenset())
+        except LogUnavailableError:
+            # the hub sees to it when it is connected again
+            self._refresh_error = unavailable()
+        except Exception:
+            logger.exception("%s could not be compared with the database.", self.replica.root_key)
+            self._refresh_error = database_failed()
+        self._refreshed_at = asyncio.get_running_loop().time()
+        if self._refresh_error is not None:
+            return
+        wanted = self.replica.compare(loaded, start, end)
+        self.read_at, self._done = start, number
+        await self._settle(wanted)
 
     async def _reload(self) -> None:
         self._reloading = True
@@ -241,9 +366,12 @@ class LiveReplica:
         """Loads once; whether it has to be done again."""
         self._reload_again = False
         self._failure = None
+        self._begun += 1
+        number = self._begun
         try:
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
             self._replaced(loaded, start, end)
+            self.read_at, self._done = start, number
         except LogUnavailableError:
             # the hub reloads everything when it is connected again
             self._failure = unavailable()
@@ -256,7 +384,7 @@ class LiveReplica:
 
     def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
         found = self.replica.replace(loaded, start, end)
-        self.cursor = self._cursor_now()
+        self._forget()
         self._loaded_once = True
         if found:
             for audience in self.audiences.values():

@@ -2,6 +2,7 @@
 
 Projection.snapshot(replica, cursor)       -> Payload
 Projection.change(change, replica, cursor) -> Payload, or None when nothing selected was touched
+Projection.interruption(error)             -> Payload that tells an error and ends nothing
 Projection.state(replica)                  -> Payload of the tree alone, for `Query`
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphql import GraphQLError
 from graphql.execution.collect_fields import FieldDetails
 
-from rxgraphql.errors import ErrorCode
+from rxgraphql.errors import ChannelError, ErrorCode
 from rxgraphql.messages import encode
 from rxgraphql.selection import (
     Document,
@@ -42,6 +44,8 @@ NOT_SERIALIZED = "The row could not be serialized: it is shown as it was before,
 
 FormattedError = dict[str, Any]
 NodesByType = dict["NodeType", list["Node"]]
+# Asked only where a document selects the cursor: it costs a hash of what changed
+CursorText = Callable[[], str]
 
 
 class EventData(dict[str, Any]):
@@ -68,17 +72,38 @@ class Payload:
     @property
     def body(self) -> bytes:
         if self._body is None:
-            result: dict[str, Any] = {"data": self.data}
-            if self.errors:
-                result["errors"] = self.errors
-            self._body = encode(result)
+            self._body = encode(self.result())
         return self._body
 
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"data": self.data}
+        if self.errors:
+            result["errors"] = self.errors
+        return result
+
     @property
-    def field(self) -> EventData | None:
+    def field(self) -> EventData | GraphQLError | None:
         """The value of the root field, as a resolver returns it."""
         value = self.data[self._key]
         return None if value is None else EventData(value, self.errors)
+
+
+class Interruption(Payload):
+    """An event of which only the error can be told."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, key: str, error: ChannelError) -> None:
+        # with its path: graphql-core leaves such an error as it is
+        self._error = GraphQLError(error.message, path=[key], extensions={"code": error.code.value})
+        super().__init__(key, None, [dict(self._error.formatted)])
+
+    def result(self) -> dict[str, Any]:
+        return {"data": None, "errors": self.errors}
+
+    @property
+    def field(self) -> GraphQLError:
+        return self._error
 
 
 class Projection:
@@ -98,14 +123,16 @@ class Projection:
         self._state = state
         self._types = {node_type.name for node_type in node_types}
 
-    def snapshot(self, replica: Replica, cursor: str) -> Payload:
+    def snapshot(self, replica: Replica, cursor: CursorText) -> Payload:
         nodes: NodesByType = {}
         for node in replica.nodes.values():
             nodes.setdefault(node.type, []).append(node)
         value = {key: part.snapshot(replica, nodes, cursor) for key, part in self._parts}
         return Payload(self.key, value, self._errors(_failed(replica)))
 
-    def change(self, change: Change, replica: Replica, cursor: str) -> Payload | None:
+    def change(
+        self, change: Change, replica: Replica, cursor: CursorText, always: bool = False
+    ) -> Payload | None:
         touched = Touched(change)
         value: dict[str, Any] = {}
         happened = False
@@ -114,7 +141,11 @@ class Projection:
             happened = happened or found
             value[key] = shown
         errors = self._errors(key for key, _ in change.errors)
-        return Payload(self.key, value, errors) if happened or errors else None
+        return Payload(self.key, value, errors) if happened or errors or always else None
+
+    def interruption(self, error: ChannelError) -> Payload:
+        """What tells an error in the middle of a subscription that goes on."""
+        return Interruption(self.key, error)
 
     def state(self, replica: Replica) -> Payload:
         assert self._state is not None
@@ -144,23 +175,23 @@ class _Constant:
         self._in_snapshot = in_snapshot
         self._in_change = in_change
 
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
         return self._in_snapshot
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
         return False, self._in_change
 
 
 class _Cursor:
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
-        return cursor
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
+        return cursor()
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
-        return False, cursor
+        return False, cursor()
 
 
 class _NodeList:
@@ -169,11 +200,11 @@ class _NodeList:
     def __init__(self, selection: NodeSelection) -> None:
         self._selection = selection
 
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
         return project_list(self._selection.project, nodes.get(self._selection.type, []))
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
         affected = self._selection.affected(touched)
         if not affected:
@@ -190,11 +221,11 @@ class _State:
     def __init__(self, selection: NodeSelection) -> None:
         self._selection = selection
 
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
         return _root(self._selection, replica)
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
         if replica.root not in self._selection.affected(touched):
             return False, None
@@ -214,11 +245,11 @@ class _Removed:
     def __init__(self, node_types: Iterable[NodeType]) -> None:
         self._types = frozenset(node_types)
 
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
         return []
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
         shown = [node.key for node in change.removed if node.type in self._types]
         return bool(shown), shown
@@ -234,7 +265,7 @@ class _Lists:
         for edge in edges:
             self._by_parent.setdefault(edge.parent, []).append(edge)
 
-    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: str) -> Any:
+    def snapshot(self, replica: Replica, nodes: NodesByType, cursor: CursorText) -> Any:
         return [
             self._show(node.key, self._names[edge], 0, [], [child.key for child in children])
             for parent, edges in self._by_parent.items()
@@ -244,7 +275,7 @@ class _Lists:
         ]
 
     def change(
-        self, change: Change, touched: Touched, replica: Replica, cursor: str
+        self, change: Change, touched: Touched, replica: Replica, cursor: CursorText
     ) -> tuple[bool, Any]:
         names = self._names
         shown = [

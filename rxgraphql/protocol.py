@@ -46,6 +46,8 @@ logger = logging.getLogger("rxgraphql.protocol")
 Message = dict[str, Any]
 # A close frame has room for 123 bytes of reason.
 REASON_LIMIT: Final = 123
+# Seconds that a client gets to take the close frame after it has taken nothing else
+ABANDON_SECONDS: Final = 5.0
 
 
 class ClosedError(Exception):
@@ -99,6 +101,12 @@ class Adapter(AsyncWebSocketAdapter):
             self.closed = True
             raise WebSocketDisconnected from None
 
+    async def abandon(self, code: CloseCode, reason: str) -> None:
+        """Closes the socket of a client that doesn't read, which may never take the close frame either."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON_SECONDS):
+                await self.close(code, reason)
+
     async def close(self, code: int, reason: str = "") -> None:
         if self.closed:
             return
@@ -144,6 +152,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
     view: Consumer
     # Off, every operation runs through Strawberry alone: tests compare both ways.
     fast: bool = True
+    _closing: asyncio.Task[None] | None = None
 
     async def handle(self) -> None:
         self.on_request_accepted()
@@ -285,6 +294,8 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
                 prepared.projection,
                 prepared.audience_key,
                 self.view.user,
+                prepared.after,
+                self._close_slow,
             )
             async with aclosing(subscriber):
                 async for payload in subscriber:
@@ -295,6 +306,12 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
                 raise ClosedError(CloseCode.SERVICE_RESTART) from None
             await operation.send_initial_errors([public_error(error)])
         return True
+
+    def _close_slow(self) -> None:
+        """The client doesn't read: a message to it would wait behind those that it hasn't read."""
+        self._closing = asyncio.create_task(
+            self.websocket.abandon(CloseCode.TRY_AGAIN_LATER, "Reads too slowly")
+        )
 
     def forget(self, operation: Subscribed) -> None:
         """Makes the operation's id free, unless another one has taken it over already."""

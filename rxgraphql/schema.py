@@ -62,6 +62,7 @@ class Operation:
     projection: Projection | None = None
     # equal for documents whose payloads are equal, however they are written
     audience_key: Hashable = None
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +184,15 @@ class Schema(StrawberrySchema):
             )
         except GraphQLError as error:
             return self._refused(with_code([error], ErrorCode.BAD_USER_INPUT))
-        arguments.pop("after", None)
+        after = arguments.pop("after", None) or None
         projection = self._projection(made.channel, document, details)
         return Operation(
-            OperationType.SUBSCRIPTION, made.channel, arguments, projection, projection.signature
+            OperationType.SUBSCRIPTION,
+            made.channel,
+            arguments,
+            projection,
+            projection.signature,
+            after,
         )
 
     def _refused(self, errors: list[GraphQLError]) -> PreparedError:

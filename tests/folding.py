@@ -157,6 +157,8 @@ class Watcher:
         self.pk = pk
         self.folded = Folded(channel)
         self.errors: list[Any] = []
+        self.cursor = ""
+        self.payload: Any = None
 
     @classmethod
     async def open(
@@ -180,10 +182,11 @@ class Watcher:
         return watcher
 
     async def next(self) -> dict[str, Any]:
-        payload = await anext(self.subscriber)
+        self.payload = payload = await anext(self.subscriber)
         self.errors += payload.errors or []
         self.folded.fold(payload.data)
         data: dict[str, Any] = payload.data[_camel(self.channel.field_name)]
+        self.cursor = data["cursor"]
         return data
 
     def state(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxgraphql.change import Journal, ListChange, list_changes
+from rxgraphql.change import ListChange, Moved, list_changes
 
 
 def apply(changes: Iterable[ListChange], keys: list[str]) -> list[str]:
@@ -38,12 +38,11 @@ NODES = [Node(f"Message:{number}") for number in range(8)]
 )
 def test_applied_twice(before: list[Any], after: list[Any], more: set[Any]) -> None:
     """They turn the old list into the new one; applied again, whole, they change nothing."""
-    journal = Journal()
     moved = (set(before) ^ set(after)) | more
     if [n for n in before if n not in moved] != [n for n in after if n not in moved]:
         moved |= set(after)
-    journal.moved[PARENT, EDGE] = moved
-    changes = list_changes(PARENT, EDGE, before, after, journal)
+    places: Moved = {node: node in before for node in moved}
+    changes = list_changes(PARENT, EDGE, places, after)
     wanted = [node.key for node in after]
     once = apply(changes, [node.key for node in before])
     assert once == wanted

@@ -29,7 +29,7 @@ async def test_events_leave_nothing_behind(schema: Schema) -> None:
     operation = schema.prepare(WATCH, {"name": "a"})
     assert isinstance(operation, Operation)
     assert operation.projection is not None
-    payload = operation.projection.snapshot(room.replica, "here")
+    payload = operation.projection.snapshot(room.replica, lambda: "here")
     document = schema._documents.load(WATCH).document
     assert document is not None
     executor = ChannelExecutor.build(schema._schema, document, raw_variable_values={"name": "a"})

@@ -130,7 +130,7 @@ async def test_half_open_connection_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The listener's peer is gone without a word: the missing end of the log tells, and changes arrive again."""
-    monkeypatch.setattr(hubs, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
     direct = str(settings.REDIS_URL)
     proxy = Proxy(direct.removeprefix("unix://"), tmp_path / "proxy.sock")
     async with proxy.serving():
@@ -140,7 +140,7 @@ async def test_half_open_connection_is_replaced(
         proxy.silence()
         await sync_to_async(update)(world)
         async with asyncio.timeout(20):
-            assert (await watcher.next())["kind"] == "SNAPSHOT"
+            assert (await watcher.next())["kind"] == "CHANGE"
         await converge(watcher)
         await sync_to_async(world.say)("heard", position=1)
         async with asyncio.timeout(10):

@@ -47,11 +47,11 @@ def prepared(schema: Schema, query: str, **variables: Any) -> Projection:
 
 
 def snapshot(projection: Projection, room: Room) -> Any:
-    return projection.snapshot(room.replica, "here").data["room"]
+    return projection.snapshot(room.replica, lambda: "here").data["room"]
 
 
 def changed(projection: Projection, room: Room, change: Change) -> Any:
-    payload = projection.change(change, room.replica, "there")
+    payload = projection.change(change, room.replica, lambda: "there")
     return None if payload is None else payload.data["room"]
 
 
@@ -114,7 +114,7 @@ def test_snapshot_names_and_keys_follow_the_document(schema: Schema, room: Room)
             lists { __typename at: index }
         }
     """
-    payload = prepared(schema, query).snapshot(room.replica, "here")
+    payload = prepared(schema, query).snapshot(room.replica, lambda: "here")
     event = payload.data["hall"]
     assert list(event) == ["what", "kind", "state", "lists", "said", "messages"]
     assert event["what"] == "RoomEvent"
@@ -241,7 +241,9 @@ def test_added_node_is_shown_even_by_its_id_alone(schema: Schema, room: Room) ->
 
 def test_body_is_the_result_as_json(schema: Schema, room: Room) -> None:
     """A payload's body is the JSON of its data, encoded once."""
-    payload = projection(schema, "kind messages { id created }").snapshot(room.replica, "here")
+    payload = projection(schema, "kind messages { id created }").snapshot(
+        room.replica, lambda: "here"
+    )
     assert orjson.loads(payload.body) == {"data": payload.data}
     assert payload.body is payload.body
 
@@ -251,13 +253,13 @@ def test_failed_row_is_an_error_with_its_key(schema: Schema, room: Room) -> None
     broken = Row(None, room.replica.nodes["Message:1"].row.hidden, True, "ValueError: secret")
     change = room.commit(("Message", "1", broken))
     watching = projection(schema, "messages { id text }")
-    payload = watching.change(change, room.replica, "there")
+    payload = watching.change(change, room.replica, lambda: "there")
     assert payload is not None
     (error,) = orjson.loads(payload.body)["errors"]
     assert error["extensions"] == {"code": ErrorCode.STALE_NODE, "key": "Message:1"}
     assert "secret" not in error["message"]
-    assert watching.snapshot(room.replica, "here").errors == [error]
-    assert projection(schema, "users { id }").change(change, room.replica, "there") is None
+    assert watching.snapshot(room.replica, lambda: "here").errors == [error]
+    assert projection(schema, "users { id }").change(change, room.replica, lambda: "there") is None
 
 
 def test_reference_that_must_not_be_null(schema: Schema, room: Room) -> None:
@@ -274,7 +276,7 @@ def test_reference_that_must_not_be_null(schema: Schema, room: Room) -> None:
 
 def test_numbers_beyond_json_libraries(schema: Schema, room: Room) -> None:
     """Numbers that don't fit in 64 bits, which a JSON field may hold, are encoded all the same."""
-    payload = projection(schema, "messages { id }").snapshot(room.replica, "here")
+    payload = projection(schema, "messages { id }").snapshot(room.replica, lambda: "here")
     payload.data["room"]["messages"][0]["id"] = 2**80
     assert str(2**80).encode() in payload.body
 
@@ -381,8 +383,8 @@ def test_change_is_the_difference_of_two_snapshots(data: st.DataObject) -> None:
     before = snapshot(watching, room)
     for _ in range(data.draw(st.integers(1, 4))):
         held = {node.key for node in room.replica.nodes.values()}
-        payload = watching.change(data.draw(commits(room)), room.replica, "there")
-        whole = watching.snapshot(room.replica, "here")
+        payload = watching.change(data.draw(commits(room)), room.replica, lambda: "there")
+        whole = watching.snapshot(room.replica, lambda: "here")
         after = whole.data["room"]
         assert whole.data == by_graphql_core(schema, query, whole)
         if payload is None:
@@ -420,5 +422,5 @@ any_schema = cache(Schema)
 def test_live_query_selects_everything(schema: Schema, room: Room) -> None:
     """A document over the whole tree gives every field of every node type at its place."""
     query = nested_document(RoomChannel)
-    payload = prepared(schema, query, key="a").snapshot(room.replica, "here")
+    payload = prepared(schema, query, key="a").snapshot(room.replica, lambda: "here")
     assert by_graphql_core(schema, query, payload, key="a") == payload.data

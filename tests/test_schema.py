@@ -98,7 +98,7 @@ def test_users_names_are_followed(schema: Schema) -> None:
     )
     assert isinstance(operation, Operation)
     assert operation.projection is not None
-    event = operation.projection.snapshot(RoomReplica().replica, "here").data["room"]
+    event = operation.projection.snapshot(RoomReplica().replica, lambda: "here").data["room"]
     assert event["messages"][0] == {"room_name": "some text"}
 
 

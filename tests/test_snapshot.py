@@ -173,7 +173,7 @@ def served(replica: Replica) -> Any:
     assert isinstance(operation, Operation)
     assert operation.projection is not None
     folded = Folded(RoomChannel)
-    folded.fold(operation.projection.snapshot(replica, "").data)
+    folded.fold(operation.projection.snapshot(replica, lambda: "").data)
     return folded.tree(replica.tree.root, replica.root_key)
 
 

@@ -1,6 +1,6 @@
 -- A hub sets or renews its leases and notes where the log stands, in one step.
 -- KEYS: epoch, counter, sequence, a lease for each label, then a promise for each label.
--- ARGV: a random text, milliseconds of the leases.
+-- ARGV: a random text, milliseconds of the leases, '1' to draw a ticket: the counter is then above all that were noted before.
 -- Returns {epoch, counter, sequence, milliseconds until the last promise has expired, a generation for each label}.
 local labels = (#KEYS - 3) / 2
 local now = epoch(ARGV[1])
@@ -21,6 +21,9 @@ for i = 1, labels do
   if left > promised then
     promised = left
   end
+end
+if ARGV[3] == '1' then
+  redis.call('INCR', KEYS[2])
 end
 local reply = {now, tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(redis.call('GET', KEYS[3]) or '0'), promised}
 for i = 1, labels do

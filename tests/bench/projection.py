@@ -47,10 +47,14 @@ def cases() -> Iterable[Case]:
         assert isinstance(operation, Operation)
         assert operation.projection is not None
         for what, make, times in (
-            ("10,102 nodes", partial(operation.projection.snapshot, room.replica, "cursor"), 1),
+            (
+                "10,102 nodes",
+                partial(operation.projection.snapshot, room.replica, lambda: "cursor"),
+                1,
+            ),
             (
                 "one row",
-                partial(operation.projection.change, change, room.replica, "cursor"),
+                partial(operation.projection.change, change, room.replica, lambda: "cursor"),
                 20 if name == "lists" else 1,
             ),
         ):

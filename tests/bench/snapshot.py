@@ -148,7 +148,7 @@ class Cold:
     def whole(self) -> None:
         replica = Replica(self._channel(), str(filled()))
         assert replica.replace(load(replica.wish()), 0, 1)
-        assert self._projection.snapshot(replica, "cursor").body
+        assert self._projection.snapshot(replica, lambda: "cursor").body
 
     def load(self) -> None:
         load(self._replica.wish())
@@ -157,7 +157,7 @@ class Cold:
         assert self._replica.replace(self._loaded, 0, 1)
 
     def project(self) -> None:
-        assert self._projection.snapshot(self._replica, "cursor").body
+        assert self._projection.snapshot(self._replica, lambda: "cursor").body
 
 
 @cache

@@ -1,0 +1,524 @@
+"""A client hands back its cursor and continues from there: at the same process, at another one, or with a snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
+from django.db import connection, transaction
+
+from rxgraphql import hub as hubs
+from rxgraphql.cursor import Cursor
+from rxgraphql.errors import ChannelError
+from rxgraphql.hub import Hub
+from rxgraphql.live import LiveReplica
+from rxgraphql.schema import get_schema
+from tests import changes
+from tests.changes import CHANGES, Change, World
+from tests.chat.channels import RoomChannel
+from tests.chat.models import Message
+from tests.folding import Watcher, document, expected
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+async def other(redis_url: str) -> AsyncIterator[Hub]:
+    """The hub of another process."""
+    hub = Hub()
+    yield hub
+    await hub.stop()
+
+
+async def watch(hub: Hub, world: World) -> Watcher:
+    return await Watcher.open(hub, RoomChannel, world.room.name, world.room.pk)
+
+
+def raw(sql: str, *parameters: Any) -> None:
+    """Something changes that no signal tells."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+class Page:
+    """A client that comes and goes, and keeps what it has."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.cursor = ""
+
+    @classmethod
+    async def open(cls, hub: Hub, world: World) -> Page:
+        page = cls(await watch(hub, world))
+        page.cursor = page.watcher.cursor
+        return page
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            event = await self.watcher.next()
+        self.cursor = event["cursor"]
+        return event
+
+    async def leave(self) -> None:
+        await self.watcher.subscriber.aclose()
+
+    async def come_back(self, hub: Hub, cursor: str | None = None) -> dict[str, Any]:
+        """Subscribes with the cursor; gives the first event."""
+        operation: Any = get_schema().prepare(
+            document(RoomChannel), {"key": await sync_to_async(self.name)()}, None
+        )
+        async with asyncio.timeout(PATIENCE):
+            self.watcher.subscriber = await hub.subscribe(
+                RoomChannel,
+                operation.arguments,
+                operation.projection,
+                operation.audience_key,
+                AnonymousUser(),
+                cursor or self.cursor,
+            )
+        return await self.next()
+
+    def name(self) -> str:
+        name: str = RoomChannel.tree.root.model._default_manager.get(pk=self.watcher.pk).name
+        return name
+
+    async def assert_current(self) -> None:
+        assert self.watcher.state() == await sync_to_async(expected)(RoomChannel, self.watcher.pk)
+
+
+async def settle(hub: Hub, world: World) -> None:
+    """Returns when the hub shows what is in the database."""
+    watcher = await watch(hub, world)
+    await converge(watcher)
+    await watcher.subscriber.aclose()
+
+
+async def converge(watcher: Watcher) -> None:
+    wanted = await sync_to_async(expected)(RoomChannel, watcher.pk)
+    async with asyncio.timeout(PATIENCE):
+        while watcher.state() != wanted:
+            await watcher.next()
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+async def test_what_happened_meanwhile_arrives(hub: Hub, world: World, change: Change) -> None:
+    """Whatever it was, one event without a snapshot tells the difference."""
+    page = await Page.open(hub, world)
+    await page.leave()
+    await sync_to_async(change)(world)
+    await settle(hub, world)
+    event = await page.come_back(hub)
+    assert event["kind"] == "CHANGE"
+    await page.assert_current()
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+async def test_resumed_at_another_process(
+    hub: Hub, other: Hub, world: World, change: Change
+) -> None:
+    """Another process that has watched the same continues where the first one left off."""
+    await watch(other, world)
+    page = await Page.open(hub, world)
+    await page.leave()
+    await sync_to_async(change)(world)
+    await settle(other, world)
+    event = await page.come_back(other)
+    assert event["kind"] == "CHANGE"
+    await page.assert_current()
+
+
+async def test_nothing_happened(hub: Hub, other: Hub, world: World) -> None:
+    """An empty event says that the subscription goes on, also at a process that has only now loaded the state."""
+    page = await Page.open(hub, world)
+    for at in (hub, other):
+        await page.leave()
+        event = await page.come_back(at)
+        assert event["kind"] == "CHANGE"
+        assert (event["removed"], event["lists"], event["messages"]) == ([], [], [])
+        await page.assert_current()
+    await sync_to_async(world.say)("later")
+    await page.next()
+    await page.assert_current()
+
+
+async def test_linked_meanwhile(hub: Hub, world: World) -> None:
+    """A row that came into the tree arrives with all below it though nobody wrote it; what left is in `removed`."""
+    page = await Page.open(hub, world)
+    await page.leave()
+    await sync_to_async(world.room.members.add)(world.eve)
+    await sync_to_async(world.room.members.remove)(world.bob)
+    gone = f"Message:{world.second.pk}"
+    await sync_to_async(world.second.delete)()
+    await settle(hub, world)
+    event = await page.come_back(hub)
+    assert event["kind"] == "CHANGE"
+    assert [user["username"] for user in event["users"]] == ["eve"]
+    assert gone in event["removed"]
+    await page.assert_current()
+
+
+async def test_many_changes_are_one_event(hub: Hub, world: World) -> None:
+    """What changed ten times meanwhile comes once; what came and went does not come at all."""
+    page = await Page.open(hub, world)
+    await page.leave()
+
+    def write() -> None:
+        for number in range(10):
+            world.first.text = f"edited {number}"
+            world.first.save()
+        world.say("never seen").delete()
+        changes.swap(world)
+        changes.reorder(world)
+
+    await sync_to_async(write)()
+    await settle(hub, world)
+    event = await page.come_back(hub)
+    assert event["kind"] == "CHANGE"
+    assert len([m for m in event["messages"] if m["text"] == "edited 9"]) == 1
+    assert not event["removed"]
+    await page.assert_current()
+
+
+async def test_state_that_is_not_remembered(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the bound of what a replica remembers a snapshot answers."""
+    monkeypatch.setattr("rxgraphql.history.MOST_REMEMBERED", 3)
+    page = await Page.open(hub, world)
+    await page.leave()
+    for number in range(4):
+        await sync_to_async(world.say)(f"said {number}")
+    await settle(hub, world)
+    assert (await page.come_back(hub))["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["nonsense", "1.a.b.c", "2.x.1.1." + "0" * 32, "1.e-1.1.0." + "f" * 32, "\x00", "x" * 10_000],
+    ids=range(6),
+)
+async def test_nonsense(hub: Hub, world: World, cursor: str) -> None:
+    """What is no cursor, or none of this log, is answered by a snapshot."""
+    page = await Page.open(hub, world)
+    await page.leave()
+    assert (await page.come_back(hub, cursor))["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+async def test_position_that_the_log_has_not_reached(hub: Hub, world: World) -> None:
+    """A position beyond the log's end is nobody's: a snapshot, without waiting for it."""
+    page = await Page.open(hub, world)
+    found = Cursor.parse(page.cursor)
+    assert found is not None
+    beyond = Cursor(found.epoch, found.sequence + 1000, found.ahead + 1000, "0" * 32)
+    await page.leave()
+    async with asyncio.timeout(hubs.ARRIVAL_SECONDS):
+        assert (await page.come_back(hub, str(beyond)))["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+async def test_cursor_of_another_room(hub: Hub, world: World) -> None:
+    """It names a state that this room never had."""
+    page = await Page.open(hub, world)
+    elsewhere = await Watcher.open(hub, RoomChannel, world.other.name, world.other.pk)
+    await page.leave()
+    event = await page.come_back(hub, elsewhere.cursor)
+    assert event["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+async def test_cursor_of_an_older_epoch(hub: Hub, world: World, flush: Callable[[], None]) -> None:
+    """Redis was emptied meanwhile, and nothing was told: as soon as this is seen the state is told whole."""
+    page = await Page.open(hub, world)
+    await page.leave()
+    await sync_to_async(flush)()
+    await sync_to_async(world.say)("after the flush")
+    await page.come_back(hub)
+    await converge(page.watcher)
+    assert page.watcher.folded.snapshots == 2
+
+
+async def test_ahead_of_the_other_process(hub: Hub, other: Hub, world: World) -> None:
+    """The first process has loaded a row ahead of its entry, and the reader has seen it.
+
+    A writer commits and is held up before its ticket. The first process loads, the reader sees the new text and goes
+    to the second process, which knows the log as far as the first one, but has the old text. A snapshot of that would
+    go back.
+    """
+    table = Message._meta.db_table
+    await watch(other, world)
+    await sync_to_async(raw)(
+        f"UPDATE {table} SET text = %s WHERE id = %s", "committed, not told", world.first.pk
+    )
+    page = await Page.open(hub, world)
+    assert "committed, not told" in str(page.watcher.state())
+    await page.leave()
+    await page.come_back(other)
+    await page.assert_current()
+
+
+async def test_behind_the_cursor(
+    hub: Hub, other: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has not heard of the entries yet, which the cursor tells of, fetches them first."""
+    await watch(other, world)
+    page = await Page.open(hub, world)
+    taken = Hub._take
+    monkeypatch.setattr(Hub, "_take", lambda self, frame: self is other or taken(self, frame))
+    await sync_to_async(changes.update_shared_profile)(world)
+    await page.next()
+    await page.leave()
+    monkeypatch.undo()
+    event = await page.come_back(other)
+    assert event["kind"] == "CHANGE"
+    await page.assert_current()
+
+
+async def test_equal_cursors_share_one_execution(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred who lost the same moment are brought up to date by one projection, and no load."""
+    pages = [await Page.open(hub, world) for _ in range(100)]
+    for page in pages:
+        await page.leave()
+    await sync_to_async(changes.update)(world)
+    await settle(hub, world)
+    audience: list[int] = []
+    since = LiveReplica.serial_of
+
+    def counted(self: LiveReplica, digest: str) -> int | None:
+        audience.append(self._begun)
+        return since(self, digest)
+
+    monkeypatch.setattr(LiveReplica, "serial_of", counted)
+    events = await asyncio.gather(*(page.come_back(hub) for page in pages))
+    assert {event["kind"] for event in events} == {"CHANGE"}
+    assert len({id(page.watcher.payload) for page in pages}) == 1
+    assert set(audience) == {1}
+
+
+async def test_slow_reader_gets_the_newest(hub: Hub, world: World, settings: Any) -> None:
+    """Who doesn't read gets the newest of each node in one event, not a snapshot, and then goes on."""
+    settings.RX_MAX_PENDING = 4
+    slow, quick = await watch(hub, world), await watch(hub, world)
+    for number in range(20):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+    await converge(quick)
+    await converge(slow)
+    assert slow.folded.snapshots == 1
+    assert slow.folded.events < 8
+    await sync_to_async(changes.update)(world)
+    await converge(slow)
+
+
+async def test_reader_that_never_reads(hub: Hub, world: World, settings: Any) -> None:
+    """It is ended after a while, and told why if it ever reads."""
+    settings.RX_MAX_PENDING, settings.RX_SLOW_TIMEOUT = 2, 0.0
+    slow = await watch(hub, world)
+    told: list[str] = []
+    slow.subscriber.on_slow = lambda: told.append("slow")
+    quick = await watch(hub, world)
+    for number in range(6):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+        await converge(quick)
+    assert told == ["slow"]
+    with pytest.raises(ChannelError, match="too slowly"):
+        await converge(slow)
+
+
+async def test_gap_is_filled_from_the_stream(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Messages that never came are read from the stream: no snapshot, no load, nothing lost."""
+    watcher = await watch(hub, world)
+    taken = Hub._take
+    lost = [0]
+
+    def lossy(self: Hub, frame: bytes) -> bool:
+        lost[0] += 1
+        return lost[0] <= 3 or taken(self, frame)
+
+    monkeypatch.setattr(Hub, "_take", lossy)
+    for number in range(4):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+    await converge(watcher)
+    assert watcher.folded.snapshots == 1
+    assert lost[0] > 4
+
+
+async def test_silent_tail_is_found(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last message is lost and nothing comes after it: the look at the log's end finds it."""
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    watcher = await watch(hub, world)
+    taken = Hub._take
+
+    def deaf(self: Hub, frame: bytes) -> bool:
+        monkeypatch.setattr(Hub, "_take", taken)
+        return True
+
+    monkeypatch.setattr(Hub, "_take", deaf)
+    await sync_to_async(changes.update)(world)
+    await converge(watcher)
+    assert watcher.folded.snapshots == 1
+
+
+async def test_trimmed_history(
+    hub: Hub, world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the stream has no more is loaded from the database, and told by a snapshot."""
+    watcher = await watch(hub, world)
+    taken, lost = Hub._take, asyncio.Semaphore(0)
+
+    def deaf(self: Hub, frame: bytes) -> bool:
+        lost.release()
+        return True
+
+    monkeypatch.setattr(Hub, "_take", deaf)
+    for number in range(3):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+        await lost.acquire()
+    assert hub._log is not None
+    with redis.Redis.from_url(redis_url) as client:
+        client.xtrim(hub._log.keys.log, maxlen=1, approximate=False)
+    monkeypatch.setattr(Hub, "_take", taken)
+    await sync_to_async(world.say)("the next")
+    async with asyncio.timeout(PATIENCE):
+        assert (await watcher.next())["kind"] == "SNAPSHOT"
+    await converge(watcher)
+
+
+async def test_sequence_that_goes_back(
+    hub: Hub, world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone restored an old sequence under the same epoch: everything is loaded anew."""
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    watcher = await watch(hub, world)
+    for number in range(3):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+    await converge(watcher)
+    assert hub._log is not None
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(hub._log.keys.sequence, 1)
+    async with asyncio.timeout(PATIENCE):
+        assert (await watcher.next())["kind"] == "SNAPSHOT"
+    await sync_to_async(world.say)("the next")
+    await converge(watcher)
+
+
+async def test_connections_killed(hub: Hub, world: World, redis_url: str) -> None:
+    """All connections are killed while writers write: what was missed is read from the stream."""
+    watcher = await watch(hub, world)
+
+    def kill() -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.client_kill_filter(_type="pubsub", skipme=True)
+            client.client_kill_filter(_type="normal", skipme=True)
+
+    for number in range(10):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+        if number % 3 == 0:
+            await sync_to_async(kill)()
+    await converge(watcher)
+    assert watcher.folded.snapshots == 1
+
+
+async def test_redis_is_away(
+    hub: Hub,
+    world: World,
+    settings: Any,
+    start_valkey: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Subscribers are told that nothing comes for now, keep what they have, and hear when it goes on."""
+    monkeypatch.setattr(hubs, "AWAY_SECONDS", 0.2)
+    server = await sync_to_async(start_valkey)()
+    settings.REDIS_URL = server.url
+    watcher = await watch(hub, world)
+    await sync_to_async(server.kill)()
+    async with asyncio.timeout(PATIENCE):
+        payload = await anext(watcher.subscriber)
+    assert payload.result()["data"] is None
+    assert payload.errors[0]["extensions"] == {"code": "UNAVAILABLE"}
+    await sync_to_async(changes.update)(world)
+    await sync_to_async(server.start)()
+    async with asyncio.timeout(PATIENCE):
+        assert (await watcher.next())["kind"] == "SNAPSHOT"
+    await converge(watcher)
+
+
+async def test_redis_hangs(
+    hub: Hub,
+    world: World,
+    settings: Any,
+    start_valkey: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that doesn't answer is away too; when it answers again nothing has been lost, and no snapshot is due."""
+    monkeypatch.setattr(hubs, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    server = await sync_to_async(start_valkey)()
+    settings.REDIS_URL = server.url
+    watcher = await watch(hub, world)
+    server.pause()
+    async with asyncio.timeout(PATIENCE):
+        payload = await anext(watcher.subscriber)
+    assert payload.result()["data"] is None
+    server.resume()
+    async with asyncio.timeout(PATIENCE):
+        assert (await watcher.next())["kind"] == "CHANGE"
+    await sync_to_async(changes.update)(world)
+    await converge(watcher)
+    assert watcher.folded.snapshots == 1
+
+
+async def test_compared_with_the_database(
+    hub: Hub, world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody ever told is found by the periodic comparison, and comes as a change."""
+    settings.RX_RECONCILE = 0.2
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    watcher = await watch(hub, world)
+    message = Message._meta.db_table
+    for sql, parameters in (
+        (f"UPDATE {message} SET text = %s, position = 8 WHERE id = %s", ["raw", world.first.pk]),
+        (f"UPDATE {message} SET room_id = %s WHERE id = %s", [world.room.pk, world.elsewhere.pk]),
+        ("DELETE FROM chat_room_members WHERE user_id = %s", [world.bob.pk]),
+        ("DELETE FROM chat_reaction", []),
+        (f"UPDATE {message} SET hidden = NOT hidden", []),
+    ):
+        await sync_to_async(raw)(sql, *parameters)
+        await converge(watcher)
+    assert watcher.folded.snapshots == 1
+
+
+async def test_entry_of_another_version(hub: Hub, world: World, caplog: Any) -> None:
+    """Two versions of the project on one log: what the other one wrote is looked up, and comes as a change."""
+    watcher = await watch(hub, world)
+
+    def write() -> None:
+        from rxgraphql.publish import publisher
+
+        found: Any = publisher()
+        layout, found.layout = found.layout, "another"
+        try:
+            with transaction.atomic():
+                world.first.text = "by another version"
+                world.first.save()
+        finally:
+            found.layout = layout
+
+    await sync_to_async(write)()
+    with caplog.at_level(logging.WARNING, "rxgraphql"):
+        await converge(watcher)
+    assert watcher.folded.snapshots == 1
