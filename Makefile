@@ -81,6 +81,18 @@ test-browser: setup chromium
 bench: .make/venv ## Ratios of this code to what one would write without it
 	$(BIN)/python -m tests.bench
 
+SEED ?= $(shell date +%s)
+TRANSACTIONS ?= 2000
+FAULTS ?= all
+
+.PHONY: oracle
+oracle: .make/venv ## Random writers, readers and faults against the promises: SEED= TRANSACTIONS= FAULTS=
+	$(BIN)/python -m tests.oracle --seed $(SEED) --transactions $(TRANSACTIONS) --faults $(FAULTS)
+
+.PHONY: oracle-kill
+oracle-kill: .make/venv ## The same without one safeguard at a time: each must be missed
+	$(BIN)/python -m tests.oracle --kill --seed $(SEED)
+
 # -- The rest
 
 .PHONY: graphiql
