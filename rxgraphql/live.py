@@ -71,7 +71,8 @@ class LiveReplica:
         self.audiences: dict[Hashable, Audience] = {}
         self.history = History()
         self.ended = False
-        # the last entry that was applied
+        # where the state stands: the last entry that was applied, and its epoch
+        self.epoch = ""
         self.sequence = 0
         # the ticket drawn before the whole state was last read from the database
         self.read_at = 0
@@ -151,8 +152,8 @@ class LiveReplica:
 
     def cursor(self) -> str:
         """Of the state as it is now."""
-        epoch, _ = self._stand()
-        return str(Cursor(epoch, self.sequence, self.replica.loaded_end, self._note_digest()))
+        ahead = self.replica.loaded_end
+        return str(Cursor(self.epoch, self.sequence, ahead, self._note_digest()))
 
     def serial_of(self, digest: str) -> int | None:
         """The serial of a state that showed the same, if the way from there to the one now is known."""
@@ -184,7 +185,7 @@ class LiveReplica:
 
     def feed(self, entry: Entry, fresh: bool) -> None:
         """Takes the next entry of the log; called in the log's order."""
-        if self.ended or entry.sequence <= self.sequence:
+        if self.ended:
             return
         if len(self._waiting) >= MOST_WAITING:
             self.reload()
@@ -198,7 +199,6 @@ class LiveReplica:
         if self.ended:
             return
         self._waiting.clear()
-        _, self.sequence = self._stand()
         if self._reloading and self._failure is None:
             # Not from the start: where reasons come faster than loads, nobody would ever get a state
             self._reload_again = True
@@ -258,7 +258,7 @@ class LiveReplica:
             if not self._waiting:
                 return
             entry, fresh = self._waiting.popleft()
-            self.sequence = entry.sequence
+            self.sequence = max(self.sequence, entry.sequence)
             if not self.replica.concerns(entry):
                 continue
             wanted = self.replica.apply(entry, fresh)
@@ -368,8 +368,10 @@ class LiveReplica:
         self._failure = None
         self._begun += 1
         number = self._begun
+        stand = self._stand()
         try:
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
+            self.epoch, self.sequence = stand
             self._replaced(loaded, start, end)
             self.read_at, self._done = start, number
         except LogUnavailableError:

@@ -562,6 +562,10 @@ class Replica(Graph):
                 self._shown_changed(parent, edge)
             return
         if edge.computable:
+            if edge.kind == "reverse":
+                # One that is held and whose own columns still say otherwise was moved by a commit whose entry is to
+                # come: until then it stays where it is, or it would be in two lists
+                children = [child for child in children if _belongs(child, parent, edge)]
             children.sort(key=edge.sort_key)
         old: list[Node] = parent.children[edge.index]
         if old == children:
@@ -612,3 +616,9 @@ class Replica(Graph):
                 target = edge.child.key(str(node.row.hidden[edge.column]))
                 if node in self._dangling.get(target, ()):
                     del self._dangling[target][node]
+
+
+def _belongs(child: Node, parent: Node, edge: Edge) -> bool:
+    """Whether the child's own columns say that the parent's list has it."""
+    row = child.row
+    return str(row.hidden[edge.column]) == parent.pk and (row.visible or not edge.relation.filtered)
