@@ -77,6 +77,28 @@ class Publisher:
             return
         self._publish(using, changes)
 
+    def deliver(self, using: str, changes: ChangeSet) -> None:
+        """Like `publish()`, for a caller who keeps what was not published: it is raised, and nothing is owed.
+
+        Raises LogUnavailableError, OperationalError and InterfaceError. After any other error all reload, for the
+        same keys would raise it again.
+        """
+        if not any(self._is_read(label, using) for label in self.log.watched(changes.labels())):
+            return
+        labels = sorted(label for label in changes.labels() if self._is_read(label, using))
+        try:
+            for _ in range(ATTEMPTS):
+                ticket = self.log.begin(labels)
+                if ticket is None or self._append(using, changes, ticket):
+                    return
+            raise LogUnavailableError("The epoch changed at each attempt.")
+        except (LogUnavailableError, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            message = "Could not publish %d changed keys of %s."
+            logger.error(message, len(changes), using, exc_info=error)
+            self._end_epoch()
+
     # ------------------------------------------------------------------------------------------ for the payer
 
     def owes(self) -> bool:
@@ -120,10 +142,7 @@ class Publisher:
                     continue
                 if ticket is None:
                     return True
-                if self.log.append(ticket, self._entry(using, changes, ticket)):
-                    self._recent.add(ticket.epoch, using, changes)
-                    self._payer.wake()
-                    self.log.forget(changes.unknown & ticket.watched)
+                if self._append(using, changes, ticket):
                     return True
             raise LogUnavailableError("The epoch changed at each attempt.")
         except BreakerOpenError:
@@ -137,6 +156,14 @@ class Publisher:
         except Exception as error:
             self._fault(using, changes, error)
         return False
+
+    def _append(self, using: str, changes: ChangeSet, ticket: Ticket) -> bool:
+        if not self.log.append(ticket, self._entry(using, changes, ticket)):
+            return False
+        self._recent.add(ticket.epoch, using, changes)
+        self._payer.wake()
+        self.log.forget(changes.unknown & ticket.watched)
+        return True
 
     def _fault(self, using: str, changes: ChangeSet, error: Exception) -> None:
         # The commit stands and the caller did nothing wrong. What it changed is in nobody's state: all reload
