@@ -1,7 +1,7 @@
 """A replica as bytes and back: what one process knows of an anchor, for another that would have to load it.
 
     capture(replica) -> Captured          between two events, on the event loop: rows are immutable, lists are copied
-    pack(captured, mark) -> bytes         in a thread
+    pack(captured, mark) -> bytes         in a thread; None for what MessagePack can't hold
     unpack(bytes, replica) -> Mark, Saved in a thread; None for what this process doesn't understand
     replica.restore(saved)                behaves from then on exactly as the one that was captured
 
@@ -12,14 +12,20 @@ code here.
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
+from django.conf import settings
 
 from rxgraphql.garbage import few_collections
 from rxgraphql.graph import Node
@@ -28,6 +34,8 @@ from rxgraphql.tree import Edge, NodeType, StateTree
 
 if TYPE_CHECKING:
     from rxgraphql.replica import Replica
+
+logger = logging.getLogger("rxgraphql.cache")
 
 FORMAT: Final = "1"
 # Bytes in which the first line has room.
@@ -111,12 +119,18 @@ class Captured:
         return Mark(layout, epoch, generation, sequence, highest, self.loaded_end)
 
 
-@cache
-def layout_of(tree: StateTree) -> str:
-    """A hash of all that must be the same where a blob is read: the rows' shapes and the relations between them.
+_layouts: WeakKeyDictionary[StateTree, str] = WeakKeyDictionary()
 
-    The log's layout knows no edges, since entries carry rows; a blob has places in lists.
+
+def layout_of(tree: StateTree) -> str:
+    """A hash of all that must be the same where a blob is read: the rows' shapes, the relations between them, and the
+    code that made the values.
+
+    The log's layout knows no edges, since entries carry rows, and no code, since entries don't last.
     """
+    if (known := _layouts.get(tree)) is not None:
+        return known
+    types = sorted(tree.all_types, key=lambda t: t.name)
     shape = [
         (
             t.name,
@@ -126,9 +140,27 @@ def layout_of(tree: StateTree) -> str:
             [(f.name, repr(f.type)) for f in t.fields],
             [_edge_shape(edge) for edge in t.edges],
         )
-        for t in sorted(tree.all_types, key=lambda t: t.name)
+        for t in types
     ]
-    return hashlib.sha256(repr(shape).encode()).hexdigest()[:16]
+    classes: set[type[Any]] = {t.model for t in types}
+    classes |= {t.serializer_class for t in types if t.serializer_class is not None}
+    classes |= {type(f.field) for t in types for f in t.fields}
+    code = [
+        _source(name) for name in sorted({c.__module__ for cls in classes for c in cls.__mro__})
+    ]
+    locale = (settings.TIME_ZONE, settings.USE_TZ, settings.LANGUAGE_CODE)
+    found = hashlib.sha256(repr((shape, code, locale)).encode()).hexdigest()[:16]
+    _layouts[tree] = found
+    return found
+
+
+@cache
+def _source(module: str) -> str:
+    """A hash of the module's file: where it is edited, a SerializerMethodField may give something else."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    with suppress(OSError):
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    return ""
 
 
 def _edge_shape(edge: Edge) -> tuple[Any, ...]:
@@ -161,10 +193,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Saved)
 
 
-def pack(captured: Captured, mark: Mark) -> bytes:
-    """The blob. Raises what msgspec raises for a value that is no data (a number beyond 64 bits)."""
-    with few_collections():
-        body = zlib.compress(_encode(_saved(captured)), COMPRESSION)
+def pack(captured: Captured, mark: Mark) -> bytes | None:
+    """The blob; None if a value doesn't fit into one, such as a decimal of an ordering beyond 64 bits."""
+    try:
+        with few_collections():
+            body = zlib.compress(_encode(_saved(captured)), COMPRESSION)
+    except OverflowError as error:
+        logger.debug("%s can't be kept in the cache: %s", captured.root_key, error)
+        return None
     return _header(mark) + body
 
 

@@ -16,6 +16,7 @@ from django.utils.module_loading import autodiscover_modules
 from rest_framework import serializers
 
 from rxgraphql import fields as field_types
+from rxgraphql.blob import layout_of
 from rxgraphql.builder import TreeBuilder
 from rxgraphql.conf import cache_ttl_problem, settings
 from rxgraphql.errors import Fault, UnsupportedError
@@ -195,6 +196,9 @@ class Built:
         self.channels = tuple(found[name] for name in sorted(found))
         self.layout = self.builder.layout()
         self.builder.sealed = True
+        for channel in self.channels:
+            # Now, while the files are those that were imported
+            layout_of(channel.tree)
 
     def _compile(self, channel: type[StateChannel], location: str) -> list[Fault]:
         faults: list[Fault] = []

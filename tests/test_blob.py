@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rxgraphql import publish as publishing
-from rxgraphql.blob import FORMAT, Mark, capture, layout_of, pack, read_mark, unpack
+from rxgraphql.blob import (
+    FORMAT,
+    Mark,
+    _layouts,
+    _source,
+    capture,
+    layout_of,
+    pack,
+    read_mark,
+    unpack,
+)
 from rxgraphql.change import Change
 from rxgraphql.channel import StateChannel, registry
 from rxgraphql.log import Entry
 from rxgraphql.replica import Replica
+from rxgraphql.rows import Row
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests.changes import World
 from tests.chat.channels import MemberChannel, RoomChannel
 from tests.chat.serializers import RoomSerializer
 from tests.schemas import Open, own_channels
+from tests.services import ROOT
 from tests.test_orders import (
     CHANGES,
     COMING_AND_GOING,
@@ -42,7 +59,9 @@ def loaded(channel: StateChannel, pk: Any, start: int = 3, end: int = 5) -> Repl
 def blob_of(replica: Replica) -> bytes:
     captured = capture(replica)
     assert captured is not None
-    return pack(captured, captured.mark("e-1", 7, 40, 12))
+    packed = pack(captured, captured.mark("e-1", 7, 40, 12))
+    assert packed is not None
+    return packed
 
 
 def restored(replica: Replica) -> Replica:
@@ -199,7 +218,7 @@ def test_a_capture_is_of_its_moment(w: World) -> None:
     assert replica.finish().lists
     assert everything(replica) != before
     copy = Replica(replica.channel, replica.pk)
-    found = unpack(pack(captured, captured.mark("e", 1, 1, 1)), copy)
+    found = unpack(pack(captured, captured.mark("e", 1, 1, 1)) or b"", copy)
     assert found is not None
     copy.restore(found[1])
     assert everything(copy) == before
@@ -245,28 +264,103 @@ def test_another_anchor(w: World) -> None:
 def test_another_layout(w: World) -> None:
     """A blob of a tree with other relations isn't understood, even if each row looks the same."""
 
-    class Shorter(RoomSerializer):
-        class Meta(RoomSerializer.Meta):
-            graphql_name = "Room"
-            fields: Any = tuple(name for name in RoomSerializer.Meta.fields if name != "members")
+    def replica_of(fields: tuple[str, ...]) -> Replica:
+        class Serializer(RoomSerializer):
+            class Meta(RoomSerializer.Meta):
+                graphql_name = "Room"
 
-    replica = loaded(RoomChannel(), w.room.pk)
-    blob = blob_of(replica)
-    registry.remove(RoomChannel)
-    try:
+        Serializer.Meta.fields = fields  # type: ignore[assignment]
         with own_channels():
 
-            class ShorterChannel(Open):
+            class OwnChannel(Open):
                 class Meta:
-                    anchor = Shorter()
+                    anchor = Serializer()
 
             assert registry.faults() == []
-            other = Replica(ShorterChannel(), str(w.room.pk))
-            assert other.root_key == replica.root_key
-            assert unpack(blob, other) is None
+            return Replica(OwnChannel(), str(w.room.pk))
+
+    fields = RoomSerializer.Meta.fields
+    registry.remove(RoomChannel)
+    try:
+        replica = replica_of(fields)
+        again = replica_of(fields)
+        other = replica_of(tuple(name for name in fields if name != "members"))
     finally:
         registry.add(RoomChannel)
         registry.late.clear()
+    assert replica.replace(load(replica.wish()), 3, 5)
+    assert replica.root_key == again.root_key == other.root_key
+    assert unpack(blob_of(replica), again)
+    assert unpack(blob_of(replica), other) is None
+
+
+@pytest.fixture
+def forget_layouts() -> Iterator[Callable[[], None]]:
+    """They are known once for each process."""
+
+    def forget() -> None:
+        _source.cache_clear()
+        _layouts.clear()
+
+    yield forget
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("module", "concerns"),
+    [
+        ("tests.chat.models", True),
+        ("tests.chat.serializers", True),
+        ("rest_framework.relations", True),
+        ("tests.chat.channels", False),
+    ],
+)
+def test_other_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forget_layouts: Callable[[], None],
+    module: str,
+    concerns: bool,
+) -> None:
+    """A layout is of the code too: what a model, a serializer or a field computes, nothing else tells."""
+    before = layout_of(RoomChannel.tree)
+    imported: Any = sys.modules[module]
+    edited = tmp_path / "edited.py"
+    edited.write_bytes(Path(imported.__file__).read_bytes() + b"\n# another line\n")
+    monkeypatch.setattr(imported, "__file__", str(edited))
+    assert layout_of(RoomChannel.tree) == before
+    forget_layouts()
+    assert (layout_of(RoomChannel.tree) != before) == concerns
+
+
+def test_the_same_layout_in_every_process() -> None:
+    """However a process orders its sets."""
+    code = (
+        "import django; django.setup(); from rxgraphql.channel import registry; registry.built; "
+        "from rxgraphql.blob import layout_of; from tests.chat.channels import RoomChannel; "
+        "print(layout_of(RoomChannel.tree))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONHASHSEED": "5"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert registry.built.channels
+    assert done.stdout.strip() == layout_of(RoomChannel.tree)
+
+
+def test_a_number_that_fits_in_no_blob(w: World) -> None:
+    """A state that can't be written down isn't, and nothing raises."""
+    replica = loaded(RoomChannel(), w.room.pk)
+    node = replica.nodes[f"Message:{w.first.pk}"]
+    node.row = Row(node.row.values, (2**70, *node.row.hidden[1:]), True)
+    captured = capture(replica)
+    assert captured is not None
+    assert pack(captured, captured.mark("e", 1, 1, 1)) is None
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,9 @@ async def test_a_cold_process_reads_no_row(world: World, cache: StateCache) -> N
     captured = capture(warm)
     assert captured is not None
     mark = captured.mark("epoch", 1, 7, 5)
-    assert await cache.put(anchor, pack(captured, mark), warm.channel.cache_ttl)
+    packed = pack(captured, mark)
+    assert packed is not None
+    assert await cache.put(anchor, packed, warm.channel.cache_ttl)
 
     stored = await cache.get(anchor)
     cold = Replica(RoomChannel(), warm.pk)

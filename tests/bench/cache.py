@@ -39,7 +39,7 @@ class Warm:
         self._pk = str(filled())
         self._replica = self._load()
         self._captured, self._mark = self._take()
-        self._blob = pack(self._captured, self._mark)
+        self._blob = pack(self._captured, self._mark) or b""
         yield
 
     def _empty(self) -> Replica:
