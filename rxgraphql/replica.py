@@ -93,13 +93,18 @@ class Replica(Graph):
         return self.root is not None
 
     def restore(self, saved: Saved) -> None:
-        """Fills the empty replica with what another one was: it goes on from there as that one would."""
+        """Becomes what another replica was: it goes on from there as that one would."""
+        self._clear()
+        for kept in (self.stale, self.broken, self._dangling):
+            kept.clear()
+        self._begin()
         with few_collections():
             nodes = rebuild(saved, self._types)
             self.nodes.update((node.key, node) for node in nodes)
         for key, numbers in saved.dangling.items():
             self._dangling[key] = dict.fromkeys(nodes[number] for number in numbers)
         self.loaded_end = saved.loaded_end
+        self.must_reload = False
 
     # ------------------------------------------------------------------------------------------ one event
 

@@ -238,6 +238,20 @@ def test_a_reference_to_a_row_that_is_not_held(w: World) -> None:
     assert everything(copy)["dangling"] == {f"Pinned:{w.first.pk}": {replica.root_key}}
 
 
+@pytest.mark.every_database
+def test_what_was_there_before(w: World) -> None:
+    """A replica that held something else, and had to be loaded anew, is the copy and nothing more."""
+    copy = loaded(RoomChannel(), w.room.pk, 8, 9)
+    w.first.delete()
+    replica = loaded(RoomChannel(), w.room.pk)
+    copy.stale["Message:1"] = copy.broken["Message:2"] = "no"
+    copy.must_reload = True
+    found = unpack(blob_of(replica), copy)
+    assert found is not None
+    copy.restore(found[1])
+    assert everything(copy) == everything(replica)
+
+
 def test_nothing_unfinished_is_captured(w: World) -> None:
     """No copy is made of a replica that has no root, shows old values of a row or lacks one."""
     empty = Replica(RoomChannel(), str(w.room.pk))

@@ -51,8 +51,9 @@ class Command(BaseCommand):
                         self._say("Expiring", admin.expire(seconds, channel, key))
         except FAILURES as error:
             # not the address: it may have a password in it
+            reason = str(error).rstrip(".")
             raise CommandError(
-                f"The server at REDIS_URL can't be reached: {error}. Start it, or correct REDIS_URL."
+                f"The server at REDIS_URL can't be reached: {reason}. Start it, or correct REDIS_URL."
             ) from error
 
     def _list(self, found: list[Cached]) -> None:
