@@ -24,10 +24,12 @@ class RxGraphQLConfig(AppConfig):
         Capture(registry.built).connect()
         post_migrate.connect(self._migrated, dispatch_uid="rxgraphql")
 
-    def _migrated(self, plan: Any = None, **kwargs: Any) -> None:
+    def _migrated(self, using: str, plan: Any = None, **kwargs: Any) -> None:
         """Django calls this once for each app, all with the same plan, which is empty when nothing was to do."""
         from rxgraphql.cache import clear_after_migrate
+        from rxgraphql.triggers import renew
 
         if plan and plan is not self._last_plan:
             self._last_plan = plan
             clear_after_migrate()
+            renew(using)

@@ -7,6 +7,7 @@ One function for each table, with its columns written out: looking them up by na
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from hashlib import md5
 from typing import Any, Final, Literal
 
 from django.apps import apps
-from django.db import OperationalError, connections, router, transaction
+from django.db import DatabaseError, OperationalError, connections, router, transaction
 
-from rxgraphql.capture import Capture
+from rxgraphql.capture import Capture, current
+
+logger = logging.getLogger("rxgraphql.outbox")
 
 OUTBOX: Final = "rxgraphql_outbox"
 # What LISTEN and NOTIFY call it; they know no schemas.
@@ -291,3 +294,16 @@ def _text(value: str) -> str:
 
 def _digest(text: str) -> str:
     return md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def renew(using: str) -> None:
+    """After a migration: where the outbox is, its triggers follow the tables. Never raises."""
+    if connections[using].vendor != "postgresql":
+        return
+    try:
+        triggers = Triggers(current(), using)
+        if triggers.is_installed():
+            triggers.install()
+    except DatabaseError as error:
+        message = "The triggers of %r are not renewed: %s Run `manage.py rxtriggers install`."
+        logger.error(message, using, error)

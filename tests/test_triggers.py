@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
@@ -288,6 +289,20 @@ def test_migrations(installed: None) -> None:
     execute("ALTER TABLE shelves_book ADD extra integer")
     execute("ALTER TABLE shelves_book DROP extra")
     rxtriggers("status")
+
+
+@needs_postgres
+def test_triggers_follow_migrations(installed: None) -> None:
+    """After a migration what it left behind is made anew; without an outbox nothing is made."""
+    config: Any = apps.get_app_config("rxgraphql")
+    execute("ALTER TABLE shelves_book RENAME COLUMN id TO number")
+    execute("ALTER TABLE shelves_book RENAME COLUMN number TO id")
+    execute("DROP TRIGGER rxgraphql_rows ON shelves_book")
+    config._migrated(using="default", plan=[object()])
+    rxtriggers("status")
+    rxtriggers("remove")
+    config._migrated(using="default", plan=[object()])
+    assert fetch(f"SELECT to_regclass('{OUTBOX}')") == [(None,)]
 
 
 def test_other_databases(transactional_db: None) -> None:
