@@ -279,7 +279,7 @@ class WriterLog:
         return reply
 
     def _failed(self, error: Exception) -> LogUnavailableError:
-        if "READONLY" in str(error):
+        if isinstance(error, redis.ReadOnlyError) or "READONLY" in str(error):
             # A master that has become a replica: whoever connects anew finds the master that is one now
             self._client.connection_pool.disconnect(inuse_connections=False)
         with self._lock:

@@ -19,6 +19,8 @@ from pathlib import Path
 from signal import Signals
 from typing import IO, Any
 
+import redis
+
 from rxgraphql.embedded import server_binary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,10 +156,14 @@ class Valkey:
     def start(self) -> None:
         """Start it, also again after `kill` or `stop`: it comes back empty."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # a replica's copy of its master, which the next server would begin with
+        copy = self.directory / f"{self.name}.rdb"
+        copy.unlink(missing_ok=True)
         self.service = Service(
             [
                 *(server_binary(), "--unixsocket", self.socket, "--unixsocketperm", "600"),
                 *("--port", "0", "--save", "", "--appendonly", "no", "--dir", self.directory),
+                *("--dbfilename", copy.name),
                 *self.arguments,
             ]
         )
@@ -180,6 +186,74 @@ class Valkey:
     def resume(self) -> None:
         assert self.service is not None
         self.service.signal(Signals.SIGCONT)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody has."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
+
+
+class Failover:
+    """A master, its replica and three Sentinels that watch them as the service `rx`, on ports of 127.0.0.1."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        master, replica, *self._ports = free_ports(5)
+        local = ("--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+        self.master = Valkey(directory, "master", ("--port", str(master), *local))
+        self.replica = Valkey(
+            directory,
+            "replica",
+            ("--port", str(replica), *local, "--replicaof", f"127.0.0.1 {master}"),
+        )
+        self._master_port = master
+        self.sentinels: list[Service] = []
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        return f"redis+sentinel://{hosts}/rx/0"
+
+    def start(self) -> None:
+        self.master.start()
+        self.replica.start()
+        assert self.replica.service is not None
+        self.replica.service.output.wait_for("REPLICA sync: Finished with success")
+        for port in self._ports:
+            file = self.directory / f"sentinel-{port}.conf"
+            lines = [
+                *(f"port {port}", "bind 127.0.0.1", f"dir {self.directory}"),
+                f"sentinel monitor rx 127.0.0.1 {self._master_port} 2",
+                "sentinel down-after-milliseconds rx 800",
+                "sentinel failover-timeout rx 3000",
+            ]
+            file.write_text("\n".join(lines) + "\n")
+            self.sentinels.append(Service([server_binary(), file, "--sentinel"]))
+        for sentinel in self.sentinels:
+            sentinel.output.wait_for("+slave ")
+            sentinel.output.wait_for("+sentinel ", times=2)
+
+    def cut_off(self) -> None:
+        """The replica hears nothing more from its master. Resume it to let it go on."""
+        self.replica.pause()
+        with redis.Redis.from_url(self.master.url) as client:
+            # else what the kernel holds for it would reach it when it goes on
+            client.client_kill_filter(_type="replica")
+
+    def wait_for_failover(self) -> None:
+        """The replica is the master, and the Sentinels say so."""
+        for sentinel in self.sentinels:
+            sentinel.output.wait_for("+switch-master rx")
+
+    def stop(self) -> None:
+        for sentinel in self.sentinels:
+            sentinel.stop()
+        self.replica.stop()
+        self.master.stop()
 
 
 class Postgres:
