@@ -120,7 +120,7 @@ class Outbox:
                 found = publisher()
                 if found is not None:
                     found.deliver(self.using, batch.changes)
-                self._execute(batch.delete, *batch.parameters)
+                self._delete(batch)
             self.connection.commit()
             self.connection.set_autocommit(True)
         except BaseException:
@@ -178,6 +178,9 @@ class Outbox:
         for label, *_ in found:
             batch.take(label, "all")
         return batch
+
+    def _delete(self, batch: Batch) -> None:
+        self._execute(batch.delete, *batch.parameters)
 
     def _hear(self, _: Any) -> None:
         self.heard = True
