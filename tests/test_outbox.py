@@ -277,7 +277,12 @@ def test_ends_between_append_and_delete(
     assert keys(log.entry()) == books(shop.one)
 
 
-def test_redis_is_away(start_valkey: Callable[..., Valkey], shop: Shop, settings: Settings) -> None:
+def test_redis_is_away(
+    start_valkey: Callable[..., Valkey],
+    shop: Shop,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Nothing is deleted until it is published; a drain tries again by itself."""
     monkeypatch.setattr(logs, "BREAKER_SECONDS", (0.05,))
     monkeypatch.setattr(outboxes, "PAUSES", (0.05,))
