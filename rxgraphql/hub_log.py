@@ -21,9 +21,9 @@ class HubLog:
     def __init__(self, url: str) -> None:
         self.keys = Keys(namespace(url))
         address = Address.parse(url)
-        self._client = address.async_client(HUB_TIMEOUT)
+        self.client = address.async_client(HUB_TIMEOUT)
         self._listener = address.async_client(HUB_TIMEOUT, listens=True)
-        self._watch = self._client.register_script(WATCH)
+        self._watch = self.client.register_script(WATCH)
         self._pubsub: Any = None
 
     async def subscribe(self) -> None:
@@ -62,7 +62,7 @@ class HubLog:
     async def range(self, first: int, last: int, count: int) -> list[bytes]:
         """The frames of these sequences that the log still has, `count` at most. Raises LogUnavailableError."""
         try:
-            found: Any = await self._client.xrange(
+            found: Any = await self.client.xrange(
                 self.keys.log, f"{first}-0", f"{last}-9", count=count
             )
         except FAILURES as error:
@@ -95,7 +95,7 @@ class HubLog:
                 await connection.disconnect()
 
     async def close(self) -> None:
-        for part in (self._pubsub, self._listener, self._client):
+        for part in (self._pubsub, self._listener, self.client):
             if part is not None:
                 with suppress(*FAILURES):
                     await part.aclose()

@@ -31,11 +31,12 @@ from rxgraphql.errors import (
     unavailable,
 )
 from rxgraphql.history import History
-from rxgraphql.log import Entry
+from rxgraphql.log import Entry, read
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted
 
 if TYPE_CHECKING:
+    from rxgraphql.blob import Mark, Saved
     from rxgraphql.channel import StateChannel
     from rxgraphql.projection import Projection
 
@@ -54,6 +55,8 @@ MOST_WAITING = 10_000
 Load = Callable[[Wanted, Collection[str]], Awaitable[tuple[Loaded, int, int]]]
 # () -> (epoch, sequence) of the last entry that the hub has taken
 Stand = Callable[[], tuple[str, int]]
+# Whether the replica, which calls restore(), has its state from another process; if not, it loads
+Warm = Callable[["LiveReplica"], Awaitable[bool]]
 
 
 class LiveReplica:
@@ -66,6 +69,7 @@ class LiveReplica:
         load: Load,
         stand: Stand,
         on_end: Callable[[LiveReplica], None],
+        warm: Warm,
     ) -> None:
         self.replica = Replica(channel, pk)
         self.audiences: dict[Hashable, Audience] = {}
@@ -79,9 +83,12 @@ class LiveReplica:
         self._digest = Digest(self.replica, f"{registry.built.layout} {channel.field_name} {pk}")
         # which of our states had the digest
         self._serials: dict[str, int] = {}
+        # someone waits who wants to resume: our states from the first on have digests
+        self.expects_cursors = False
         self._load = load
         self._stand = stand
         self._on_end = on_end
+        self._warm = warm
         self._waiting: deque[tuple[Entry, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._servable = False
@@ -149,6 +156,53 @@ class LiveReplica:
     @property
     def is_watched(self) -> bool:
         return bool(self.audiences)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether all that was fed is applied, and nothing is being loaded."""
+        return self._task is None and self._servable and not self._waiting
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.replica.tree.labels
+
+    @property
+    def anchor(self) -> tuple[str, str]:
+        return self.replica.channel.field_name, self.replica.pk
+
+    @property
+    def cache_ttl(self) -> float:
+        return self.replica.channel.cache_ttl
+
+    async def restore(self, mark: Mark, saved: Saved, frames: list[bytes]) -> bool:
+        """Takes the state that another process had, and the entries after it. False: it must be loaded after all."""
+        self.replica.restore(saved)
+        self._forget()
+        if self.expects_cursors:
+            self._note_digest()
+        self.epoch, self.sequence, highest = mark.epoch, mark.sequence, mark.highest
+        for frame in frames:
+            entry = read(frame)
+            if entry is None or entry.layout != registry.built.layout:
+                return False
+            if (entry.epoch, entry.sequence) != (self.epoch, self.sequence + 1):
+                return False
+            fresh, highest = entry.ticket > highest, max(highest, entry.end)
+            self.sequence = entry.sequence
+            if self.replica.concerns(entry):
+                wanted = self.replica.apply(entry, fresh)
+                while wanted:
+                    loaded, start, end = await self._load(wanted, self.replica.nodes)
+                    wanted = self.replica.absorb(loaded, start, end)
+                change = self.replica.finish()
+                if self.replica.must_reload:
+                    return False
+                if change:
+                    self._remember(change)
+        if self.replica.root is None:
+            return False
+        self._loaded_once = True
+        return True
 
     def cursor(self) -> str:
         """Of the state as it is now."""
@@ -258,7 +312,10 @@ class LiveReplica:
             if not self._waiting:
                 return
             entry, fresh = self._waiting.popleft()
-            self.sequence = max(self.sequence, entry.sequence)
+            if entry.sequence <= self.sequence:
+                # the state was read or taken over after it
+                continue
+            self.sequence = entry.sequence
             if not self.replica.concerns(entry):
                 continue
             wanted = self.replica.apply(entry, fresh)
@@ -368,8 +425,10 @@ class LiveReplica:
         self._failure = None
         self._begun += 1
         number = self._begun
-        stand = self._stand()
         try:
+            if not self._loaded_once and await self._warm(self):
+                return self._reload_again
+            stand = self._stand()
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
             self.epoch, self.sequence = stand
             self._replaced(loaded, start, end)

@@ -15,8 +15,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from pytest_django import Settings
 
+from rxgraphql import follower, snapshot
 from rxgraphql import hub as hubs
-from rxgraphql import snapshot
 from rxgraphql.hub import Hub, get_hub
 from rxgraphql.schema import get_schema
 from rxgraphql.snapshot import Loaded, Wanted
@@ -70,7 +70,7 @@ async def test_new_child_in_a_long_list(
     watcher = await Watcher.open(hub, RoomChannel, world.room.name, world.room.pk)
     loads.clear()
     if not fresh:
-        hub._highest = 1_000_000
+        hub.follower.highest = 1_000_000
     await sync_to_async(world.say)("one more", position=150)
     await sync_to_async(world.room.members.add)(world.eve)
     await converge(watcher)
@@ -130,7 +130,7 @@ async def test_half_open_connection_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The listener's peer is gone without a word: the missing end of the log tells, and changes arrive again."""
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
     direct = str(settings.REDIS_URL)
     proxy = Proxy(direct.removeprefix("unix://"), tmp_path / "proxy.sock")
     async with proxy.serving():

@@ -272,8 +272,8 @@ async def test_promises_of_a_lost_epoch(settings: Any, start_valkey: Callable[..
         client.flushall()
         assert writer.begin(["chat.Unwatched"]) is None
         client.flushall()
-    await hub._connect()
-    await hub._note(("chat.Unwatched",))
+    await hub.follower._connect()
+    await hub.follower.note(("chat.Unwatched",))
     assert writer.watched(["chat.Unwatched"])
     await watcher.subscriber.aclose()
     writer.close()

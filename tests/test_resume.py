@@ -13,16 +13,17 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 
-from rxgraphql import hub as hubs
+from rxgraphql import follower
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import ChannelError
+from rxgraphql.follower import Follower
 from rxgraphql.hub import Hub
 from rxgraphql.live import LiveReplica
 from rxgraphql.schema import get_schema
 from tests import changes
 from tests.changes import CHANGES, Change, World
 from tests.chat.channels import RoomChannel
-from tests.chat.models import Message
+from tests.chat.models import Message, Room
 from tests.folding import Watcher, document, expected
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,7 +88,7 @@ class Page:
         return await self.next()
 
     def name(self) -> str:
-        name: str = RoomChannel.tree.root.model._default_manager.get(pk=self.watcher.pk).name
+        name: str = Room.objects.get(pk=self.watcher.pk).name
         return name
 
     async def assert_current(self) -> None:
@@ -221,7 +222,7 @@ async def test_position_that_the_log_has_not_reached(hub: Hub, world: World) -> 
     assert found is not None
     beyond = Cursor(found.epoch, found.sequence + 1000, found.ahead + 1000, "0" * 32)
     await page.leave()
-    async with asyncio.timeout(hubs.ARRIVAL_SECONDS):
+    async with asyncio.timeout(follower.ARRIVAL_SECONDS):
         assert (await page.come_back(hub, str(beyond)))["kind"] == "SNAPSHOT"
     await page.assert_current()
 
@@ -272,8 +273,10 @@ async def test_behind_the_cursor(
     """A process that has not heard of the entries yet, which the cursor tells of, fetches them first."""
     await watch(other, world)
     page = await Page.open(hub, world)
-    taken = Hub._take
-    monkeypatch.setattr(Hub, "_take", lambda self, frame: self is other or taken(self, frame))
+    taken = Follower._take
+    monkeypatch.setattr(
+        Follower, "_take", lambda self, frame: self is other.follower or taken(self, frame)
+    )
     await sync_to_async(changes.update_shared_profile)(world)
     await page.next()
     await page.leave()
@@ -340,14 +343,14 @@ async def test_gap_is_filled_from_the_stream(
 ) -> None:
     """Messages that never came are read from the stream: no snapshot, no load, nothing lost."""
     watcher = await watch(hub, world)
-    taken = Hub._take
+    taken = Follower._take
     lost = [0]
 
-    def lossy(self: Hub, frame: bytes) -> bool:
+    def lossy(self: Follower, frame: bytes) -> bool:
         lost[0] += 1
         return lost[0] <= 3 or taken(self, frame)
 
-    monkeypatch.setattr(Hub, "_take", lossy)
+    monkeypatch.setattr(Follower, "_take", lossy)
     for number in range(4):
         await sync_to_async(world.say)(f"said {number}", position=number)
     await converge(watcher)
@@ -359,15 +362,15 @@ async def test_silent_tail_is_found(
     hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last message is lost and nothing comes after it: the look at the log's end finds it."""
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
     watcher = await watch(hub, world)
-    taken = Hub._take
+    taken = Follower._take
 
-    def deaf(self: Hub, frame: bytes) -> bool:
-        monkeypatch.setattr(Hub, "_take", taken)
+    def deaf(self: Follower, frame: bytes) -> bool:
+        monkeypatch.setattr(Follower, "_take", taken)
         return True
 
-    monkeypatch.setattr(Hub, "_take", deaf)
+    monkeypatch.setattr(Follower, "_take", deaf)
     await sync_to_async(changes.update)(world)
     await converge(watcher)
     assert watcher.folded.snapshots == 1
@@ -378,20 +381,20 @@ async def test_trimmed_history(
 ) -> None:
     """What the stream has no more is loaded from the database, and told by a snapshot."""
     watcher = await watch(hub, world)
-    taken, lost = Hub._take, asyncio.Semaphore(0)
+    taken, lost = Follower._take, asyncio.Semaphore(0)
 
-    def deaf(self: Hub, frame: bytes) -> bool:
+    def deaf(self: Follower, frame: bytes) -> bool:
         lost.release()
         return True
 
-    monkeypatch.setattr(Hub, "_take", deaf)
+    monkeypatch.setattr(Follower, "_take", deaf)
     for number in range(3):
         await sync_to_async(world.say)(f"said {number}", position=number)
         await lost.acquire()
-    assert hub._log is not None
+    assert hub.follower.log is not None
     with redis.Redis.from_url(redis_url) as client:
-        client.xtrim(hub._log.keys.log, maxlen=1, approximate=False)
-    monkeypatch.setattr(Hub, "_take", taken)
+        client.xtrim(hub.follower.log.keys.log, maxlen=1, approximate=False)
+    monkeypatch.setattr(Follower, "_take", taken)
     await sync_to_async(world.say)("the next")
     async with asyncio.timeout(PATIENCE):
         assert (await watcher.next())["kind"] == "SNAPSHOT"
@@ -402,14 +405,14 @@ async def test_sequence_that_goes_back(
     hub: Hub, world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone restored an old sequence under the same epoch: everything is loaded anew."""
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
     watcher = await watch(hub, world)
     for number in range(3):
         await sync_to_async(world.say)(f"said {number}", position=number)
     await converge(watcher)
-    assert hub._log is not None
+    assert hub.follower.log is not None
     with redis.Redis.from_url(redis_url) as client:
-        client.set(hub._log.keys.sequence, 1)
+        client.set(hub.follower.log.keys.sequence, 1)
     async with asyncio.timeout(PATIENCE):
         assert (await watcher.next())["kind"] == "SNAPSHOT"
     await sync_to_async(world.say)("the next")
@@ -441,7 +444,7 @@ async def test_redis_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Subscribers are told that nothing comes for now, keep what they have, and hear when it goes on."""
-    monkeypatch.setattr(hubs, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(follower, "AWAY_SECONDS", 0.2)
     server = await sync_to_async(start_valkey)()
     settings.REDIS_URL = server.url
     watcher = await watch(hub, world)
@@ -465,8 +468,8 @@ async def test_redis_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that doesn't answer is away too; when it answers again nothing has been lost, and no snapshot is due."""
-    monkeypatch.setattr(hubs, "AWAY_SECONDS", 0.2)
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
     server = await sync_to_async(start_valkey)()
     settings.REDIS_URL = server.url
     watcher = await watch(hub, world)
@@ -487,7 +490,7 @@ async def test_compared_with_the_database(
 ) -> None:
     """What nobody ever told is found by the periodic comparison, and comes as a change."""
     settings.RX_RECONCILE = 0.2
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
     watcher = await watch(hub, world)
     message = Message._meta.db_table
     for sql, parameters in (

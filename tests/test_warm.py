@@ -1,0 +1,217 @@
+"""A process that has nothing of an anchor continues from what another one keeps in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from django.db.backends.utils import CursorWrapper
+
+from rxgraphql import follower
+from rxgraphql import hub as hubs
+from rxgraphql import warm as warming
+from rxgraphql.hub import Hub
+from rxgraphql.snapshot import Loaded, Wanted, load
+from tests import changes
+from tests.changes import CHANGES, Change, World
+from tests.chat.channels import RoomChannel
+from tests.chat.models import Message
+from tests.test_resume import Page, converge, other, settle, watch
+
+__all__ = ["other"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every load from the database, by any hub."""
+    found: list[str] = []
+
+    def noted(wanted: Wanted, held: Collection[str] = frozenset()) -> Loaded:
+        found.append("part" if held else "whole")
+        return load(wanted, held)
+
+    monkeypatch.setattr(hubs, "load", noted)
+    return found
+
+
+async def kept(hub: Hub) -> None:
+    """Returns when what the hub has loaded is in the cache."""
+    while hub._warmth._tasks:
+        await asyncio.gather(*hub._warmth._tasks)
+
+
+async def test_cold_process_asks_the_database_for_nothing(
+    hub: Hub,
+    other: Hub,
+    world: World,
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """10,000 rows that one process holds: another one serves them without a query but the channel's own."""
+
+    def many() -> None:
+        Message.everything.bulk_create(
+            Message(room=world.room, author=world.ada, text=f"{n}", position=n)
+            for n in range(10_000)
+        )
+
+    await sync_to_async(many)()
+    warm = await watch(hub, world)
+    await kept(hub)
+    loads.clear()
+    queries: list[str] = []
+    execute = CursorWrapper.execute
+
+    def counted(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        queries.append(str(sql))
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", counted)
+    cold = await watch(other, world)
+    monkeypatch.undo()
+    assert len(cold.folded.nodes) > 10_000
+    # the row that the permission is asked for
+    assert len(queries) == 1, queries
+    assert cold.state() == warm.state()
+    await sync_to_async(changes.update)(world)
+    await converge(cold)
+    assert cold.folded.snapshots == 1
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+async def test_what_was_appended_since(
+    hub: Hub, other: Hub, world: World, change: Change, loads: list[str]
+) -> None:
+    """The entries after the state that was kept are applied to it; whoever was at the older state resumes there."""
+    page = await Page.open(hub, world)
+    await kept(hub)
+    await page.leave()
+    await sync_to_async(change)(world)
+    await settle(hub, world)
+    loads.clear()
+    event = await page.come_back(other)
+    assert event["kind"] == "CHANGE"
+    await page.assert_current()
+    assert "whole" not in loads
+    later = await watch(other, world)
+    await sync_to_async(world.say)("later")
+    await converge(later)
+    await converge(page.watcher)
+
+
+async def test_deployed(hub: Hub, other: Hub, world: World, loads: list[str]) -> None:
+    """A process that stops leaves its states to the one that takes over: its clients resume there without a load."""
+    page = await Page.open(hub, world)
+    await sync_to_async(changes.update_author)(world)
+    await converge(page.watcher)
+    page.cursor = page.watcher.cursor
+    await hub.stop()
+    loads.clear()
+    event = await page.come_back(other)
+    assert event["kind"] == "CHANGE"
+    assert loads == []
+    await page.assert_current()
+
+
+async def test_one_loads_while_the_others_wait(
+    redis_url: str, world: World, loads: list[str]
+) -> None:
+    """Five cold processes are asked at once: one reads the database."""
+    hubs_ = [Hub() for _ in range(5)]
+    try:
+        watchers = await asyncio.gather(*(watch(hub, world) for hub in hubs_))
+        assert len(loads) == 1
+        for watcher in watchers:
+            await converge(watcher)
+    finally:
+        for hub in hubs_:
+            await hub.stop()
+
+
+async def test_leases_lapsed_in_between(
+    hub: Hub, other: Hub, world: World, redis_url: str, loads: list[str]
+) -> None:
+    """Nobody watched for a while, so commits may be missing after the state that was kept: it isn't used."""
+    await watch(hub, world)
+    await kept(hub)
+    assert hub.follower.log is not None
+    with redis.Redis.from_url(redis_url) as client:
+        for label in RoomChannel.tree.labels:
+            client.delete(hub.follower.log.keys.watch(label))
+    await sync_to_async(changes.update)(world)
+    loads.clear()
+    cold = await watch(other, world)
+    assert loads
+    await converge(cold)
+    assert cold.folded.events == 1
+
+
+async def test_history_is_gone(
+    hub: Hub, other: Hub, world: World, redis_url: str, loads: list[str]
+) -> None:
+    """The log has no more what came after the state that was kept: it isn't used."""
+    watcher = await watch(hub, world)
+    await kept(hub)
+    for number in range(3):
+        await sync_to_async(world.say)(f"said {number}")
+    await converge(watcher)
+    assert hub.follower.log is not None
+    with redis.Redis.from_url(redis_url) as client:
+        client.xtrim(hub.follower.log.keys.log, maxlen=1, approximate=False)
+    loads.clear()
+    cold = await watch(other, world)
+    assert loads
+    await converge(cold)
+
+
+async def test_switched_off(
+    hub: Hub, other: Hub, world: World, settings: Any, loads: list[str]
+) -> None:
+    """Without a time to live nothing is kept."""
+    settings.RX_CACHE_TTL = 0
+    await watch(hub, world)
+    loads.clear()
+    await watch(other, world)
+    assert len(loads) == 1
+
+
+async def test_kept_while_it_is_held(
+    hub: Hub,
+    other: Hub,
+    world: World,
+    settings: Any,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    loads: list[str],
+) -> None:
+    """It lives on while a process holds the anchor, and is put anew when it is gone or the log has moved far on."""
+    settings.RX_CACHE_TTL = 0.4
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(warming, "MOST_BEHIND", 2)
+    watcher = await watch(hub, world)
+    await kept(hub)
+    assert hub.follower.log is not None
+    (live,) = hub.replicas.values()
+    key = hub.follower.log.keys.state(*live.anchor)
+    with redis.Redis.from_url(redis_url) as client:
+        async with asyncio.timeout(10):
+            first = client.get(key)
+            client.delete(key)
+            while client.get(key) is None:  # noqa: ASYNC110 -- Redis tells nobody
+                await asyncio.sleep(0.01)
+            for number in range(3):
+                await sync_to_async(world.say)(f"said {number}")
+            await converge(watcher)
+            while client.get(key) in (None, first):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(2 * settings.RX_CACHE_TTL)
+            assert client.get(key) is not None
+    loads.clear()
+    await watch(other, world)
+    assert loads == []
