@@ -284,7 +284,7 @@ def test_redis_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is deleted until it is published; a drain tries again by itself."""
-    monkeypatch.setattr(logs, "BREAKER_SECONDS", (0.05,))
+    monkeypatch.setattr(logs, "BREAKER_SECONDS", 0.05)
     monkeypatch.setattr(outboxes, "PAUSES", (0.05,))
     server = start_valkey()
     settings.REDIS_URL = server.url
