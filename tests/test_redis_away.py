@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from rxgraphql import publish as publishing
 from rxgraphql import recent
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.hub import Hub
-from rxgraphql.log import Entry, Ticket, head, read
+from rxgraphql.log import WRITER_TIMEOUT, Entry, Ticket, head, read
 from rxgraphql.publish import Publisher
 from rxgraphql.relations import label_of
 from rxgraphql.snapshot import Loaded, load, rows_by_key
@@ -282,6 +283,49 @@ def test_many_threads_save_while_away(away: Valkey, message: Message) -> None:
         away.resume()
         heard.hear(*(f"{MESSAGE}:{pk}" for pk in pks))
     assert len(pks) == 20
+
+
+def test_no_save_waits_for_a_server_that_is_known_to_be_frozen(
+    away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread waits once at most, at the beginning: it is the payer that finds out whether the server is back."""
+    log, looks = current().log, threading.Semaphore(0)
+    look = log.look
+
+    def looked() -> str:
+        try:
+            return look()
+        finally:
+            looks.release()
+
+    with ears(away):
+        message.save()
+        monkeypatch.setattr(log, "look", looked)
+        away.pause()
+        stop = threading.Event()
+        slow: list[float] = []
+
+        def save() -> None:
+            mine = Message.objects.get()
+            try:
+                while not stop.wait(0.005):
+                    began = time.perf_counter()
+                    mine.save()
+                    if (took := time.perf_counter() - began) >= WRITER_TIMEOUT:
+                        slow.append(took)
+            finally:
+                connections.close_all()
+
+        threads = [threading.Thread(target=save) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            assert looks.acquire(timeout=PATIENCE)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        away.resume()
+    assert 1 <= len(slow) <= 3
 
 
 # ------------------------------------------------------------------------------------------ other processes

@@ -73,15 +73,9 @@ class Paths:
     def open(self) -> Iterator[None]:
         with override_settings(RX_NAMESPACE=f"delivery{next(_names)}"):
             rows()
-            environment = {
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "DATABASE_URL": database_url("default"),
-                "OTHER_DATABASE_URL": database_url("other"),
-                "REDIS_URL": settings.REDIS_URL,
-                "RX_NAMESPACE": settings.RX_NAMESPACE,
-            }
-            server = Uvicorn("tests.asgi:application", env=environment)
-            bare = Uvicorn("tests.bench._bare:application", env=environment)
+            env = environment(settings.REDIS_URL)
+            server = Uvicorn("tests.asgi:application", env=env)
+            bare = Uvicorn("tests.bench._bare:application", env=env)
             try:
                 with (
                     committed(self._stamp),
@@ -117,6 +111,17 @@ class Paths:
 
     def _stamp(self, **_: Any) -> None:
         self._committed = time.perf_counter()
+
+
+def environment(redis_url: str) -> dict[str, str]:
+    """That in which a server works on the databases and the log of this process."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": database_url("default"),
+        "OTHER_DATABASE_URL": database_url("other"),
+        "REDIS_URL": redis_url,
+        "RX_NAMESPACE": settings.RX_NAMESPACE,
+    }
 
 
 @contextmanager

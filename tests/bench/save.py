@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import override_settings
 
+from rxgraphql import publish as publishing
 from rxgraphql.capture import Capture
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
@@ -169,6 +170,7 @@ def without(server: Valkey) -> Iterator[None]:
         with override_settings(REDIS_URL=server.url), saved():
             yield
     finally:
+        end_publishers()
         logging.getLogger("rxgraphql").setLevel(logging.NOTSET)
         server.stop()
 
@@ -179,11 +181,17 @@ def found() -> Publisher:
     return here
 
 
+def end_publishers() -> None:
+    for key in list(publishing._publishers):
+        publishing._publishers.pop(key).end()
+
+
 def gone(server: Valkey, leave: Callable[[], None]) -> None:
     """The server was there, watched and connected to, and leaves."""
+    # what the round before left owed would be paid during this one
+    end_publishers()
     server.stop()
     server.start()
-    close_breaker()
     listener = Listener(server.url)
     listener.watch()
     message, _ = rows()
