@@ -144,8 +144,9 @@ class Outbox:
                     SELECT xact, id FROM {OUTBOX} WHERE xact > first.xact ORDER BY xact, id LIMIT 1
                 ) AS next
             )
-            SELECT xact::text FROM {OUTBOX} WHERE id IN (SELECT id FROM first LIMIT %s)
-            ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+            SELECT xact::text FROM {OUTBOX}
+            WHERE (xact, id) IN (SELECT xact, id FROM first LIMIT %s)
+            ORDER BY xact LIMIT %s FOR UPDATE SKIP LOCKED
         """
         xacts = [x for (x,) in self._fetch(candidates, 4 * MOST_TRANSACTIONS, MOST_TRANSACTIONS)]
         if not xacts:
@@ -162,9 +163,11 @@ class Outbox:
             if not whole:
                 return self._huge(last)
             rows = whole
-        batch = Batch(
-            len(rows), f"DELETE FROM {OUTBOX} WHERE id = ANY(%s)", ([r[0] for r in rows],)
+        delete = (
+            f"DELETE FROM {OUTBOX} USING unnest(%s::text[]::xid8[], %s::bigint[]) AS done (xact, id) "
+            f"WHERE {OUTBOX}.xact = done.xact AND {OUTBOX}.id = done.id"
         )
+        batch = Batch(len(rows), delete, ([row[1] for row in rows], [row[0] for row in rows]))
         for _, _, *note in rows:
             batch.take(*note)
         return batch

@@ -123,8 +123,7 @@ class Triggers:
     def install(self) -> list[str]:
         """Makes what is missing or outdated and drops what is no longer watched; gives the tables it touched."""
         with self._locking():
-            for statement in _outbox(self.outbox):
-                self._execute(statement)
+            self._execute(_outbox(self.outbox))
         states = self.states()
         for table in self.tables:
             if states[table.name] in ("missing", "outdated"):
@@ -171,7 +170,11 @@ class Triggers:
         )
 
     def _body(self, table: Table) -> str:
-        """With the rights of who installed it: those who may write the table need not know of the outbox."""
+        """With the rights of who installed it: those who may write the table need not know of the outbox.
+
+        So nothing in it may be looked up by the writer's search path. (`SET search_path` would do that as well, and
+        cost more than all else.)
+        """
 
         def note(*values: str) -> str:
             return (
@@ -179,39 +182,38 @@ class Triggers:
                 f"VALUES ({', '.join(values)});"
             )
 
+        def column(row: str, name: str) -> str:
+            return f"{row}.{self._quote(name)}::pg_catalog.text"
+
         def all_of(row: str, deleted: str) -> str:
             notes = []
             if table.rows:
                 label, key = table.rows
-                column = f"{row}.{self._quote(key)}::text"
-                notes.append(note(_text(label), "'row'", column, "NULL", deleted))
+                notes.append(note(_text(label), "'row'", column(row, key), "NULL", deleted))
             if table.link:
                 label, *ends = table.link
-                columns = [f"{row}.{self._quote(end)}::text" for end in ends]
-                notes.append(note(_text(label), "'link'", *columns, deleted))
+                pair = [column(row, end) for end in ends]
+                notes.append(note(_text(label), "'link'", *pair, deleted))
             return " ".join(notes)
 
-        columns = [
-            *([table.rows[1]] if table.rows else []),
-            *(table.link[1:] if table.link else ()),
-        ]
+        keys = [*([table.rows[1]] if table.rows else []), *(table.link[1:] if table.link else ())]
         moved = " OR ".join(
-            f"OLD.{self._quote(column)} IS DISTINCT FROM NEW.{self._quote(column)}"
-            for column in columns
+            f"{column('OLD', key)} OPERATOR(pg_catalog.<>) {column('NEW', key)}" for key in keys
         )
         truncated = " ".join(
             note(_text(label), "'all'", "NULL", "NULL", "true")
             for label, *_ in filter(None, (table.rows, table.link))
         )
         return (
-            "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $rxgraphql$\n"
+            "LANGUAGE plpgsql SECURITY DEFINER AS $rxgraphql$\n"
             "BEGIN\n"
-            f"  IF TG_OP = 'TRUNCATE' THEN {truncated}\n"
-            f"  ELSIF TG_OP = 'DELETE' THEN {all_of('OLD', 'true')}\n"
-            f"  ELSE {all_of('NEW', 'false')}\n"
-            f"    IF TG_OP = 'UPDATE' AND ({moved}) THEN {all_of('OLD', 'true')} END IF;\n"
+            f"  IF {_is('UPDATE')} THEN {all_of('NEW', 'false')}\n"
+            f"    IF {moved} THEN {all_of('OLD', 'true')} END IF;\n"
+            f"  ELSIF {_is('INSERT')} THEN {all_of('NEW', 'false')}\n"
+            f"  ELSIF {_is('DELETE')} THEN {all_of('OLD', 'true')}\n"
+            f"  ELSE {truncated}\n"
             "  END IF;\n"
-            f"  PERFORM pg_notify('{NOTIFICATIONS}', '');\n"
+            f"  PERFORM pg_catalog.pg_notify('{NOTIFICATIONS}', '');\n"
             "  RETURN NULL;\n"
             "END $rxgraphql$"
         )
@@ -275,17 +277,21 @@ class Triggers:
             yield
 
 
-def _outbox(name: str) -> Iterator[str]:
-    yield (
+def _outbox(name: str) -> str:
+    return (
         f"CREATE TABLE IF NOT EXISTS {name} ("
-        "id bigserial PRIMARY KEY, "
+        "id bigserial, "
         # all rows of one transaction are told in one event
-        "xact xid8 NOT NULL DEFAULT pg_current_xact_id(), "
+        "xact xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(), "
         "label text NOT NULL, kind text NOT NULL, key text, other text, "
         "deleted boolean NOT NULL DEFAULT false, "
-        "written timestamptz NOT NULL DEFAULT clock_timestamp())"
+        "written timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), "
+        "PRIMARY KEY (xact, id))"
     )
-    yield f"CREATE INDEX IF NOT EXISTS {OUTBOX}_xact ON {name} (xact, id)"
+
+
+def _is(operation: str) -> str:
+    return f"TG_OP OPERATOR(pg_catalog.=) '{operation}'"
 
 
 def _text(value: str) -> str:
