@@ -102,10 +102,16 @@ class Adapter(AsyncWebSocketAdapter):
             raise WebSocketDisconnected from None
 
     async def abandon(self, code: CloseCode, reason: str) -> None:
-        """Closes the socket of a client that doesn't read, which may never take the close frame either."""
-        with suppress(TimeoutError):
+        """Closes the socket of a client that doesn't read, and breaks it if the close frame isn't taken either."""
+        try:
             async with asyncio.timeout(ABANDON_SECONDS):
                 await self.close(code, reason)
+        except TimeoutError:
+            # uvicorn's own object: it would wait for the client to read, for as long as that one lives
+            server = getattr(self.consumer.base_send, "__self__", None)
+            transport = getattr(server, "transport", None)
+            if transport is not None:
+                transport.abort()
 
     async def close(self, code: int, reason: str = "") -> None:
         if self.closed:

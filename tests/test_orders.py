@@ -22,7 +22,9 @@ from rxgraphql import publish as publishing
 from rxgraphql.change import Change
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
+from rxgraphql.digest import Digest
 from rxgraphql.graph import Node
+from rxgraphql.history import History
 from rxgraphql.log import Entry, Ticket
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
@@ -100,7 +102,7 @@ committed = ChangeSet()
 class Reader:
     """A replica with its steps: the first load, then entries, each with the loads that it needs."""
 
-    def __init__(self, log: Log, pk: str, discipline: Discipline) -> None:
+    def __init__(self, log: Log, pk: str, discipline: Discipline, rng: random.Random) -> None:
         self.log = log
         self.discipline = discipline
         self.replica = Replica(RoomChannel(), pk)
@@ -111,8 +113,13 @@ class Reader:
         self.loaded: Loaded | None = None
         self.whole = False
         self.steps: deque[Any] = deque([self.subscribe])
-        self.mirror: dict[str, tuple[Any, ...]] = {}
-        self.lists: dict[tuple[str, str], list[str]] = {}
+        self.mirror = Mirror()
+        self.history = History()
+        self.digest = Digest(self.replica, "")
+        # clients that went away, each with what it had, at which serial
+        self.away: list[tuple[int, Mirror]] = []
+        self.rng = rng
+        self.comparing = False
         self.shown: dict[str, int] = {}
         self.went_back: list[str] = []
         self.loads = 0
@@ -134,12 +141,14 @@ class Reader:
         self.steps = deque(steps)
 
     def note(self) -> None:
+        if self.whole or self.comparing:
+            self.log.counter += 1
         self.start = self.log.counter
 
     def load(self) -> None:
         assert self.wanted is not None
         self.loads += 1
-        held = frozenset() if self.whole else self.replica.nodes
+        held = frozenset() if self.whole or self.comparing else self.replica.nodes
         self.loaded = load(self.wanted, held)
 
     def note_again(self) -> None:
@@ -148,19 +157,26 @@ class Reader:
         if self.whole:
             self.whole = False
             assert self.replica.replace(self.loaded, self.start, end)
-            self.mirror.clear()
-            self.lists.clear()
+            self.mirror = Mirror()
+            self.history.restart()
+            self.digest.restart()
             for node in self.replica.nodes.values():
                 if not node.type.is_hidden:
                     self.see(node)
+                    self.mirror.see(node)
                     for edge in node.type.edges:
                         if edge.many and not edge.hidden:
-                            self.lists[node.key, edge.name] = [
+                            self.mirror.lists[node.key, edge.name] = [
                                 n.key for n in node.child_nodes(edge)
                             ]
+            self.digest.text()
             self.next()
             return
-        self.wanted = self.replica.absorb(self.loaded, self.start, end)
+        if self.comparing:
+            self.comparing = False
+            self.wanted = self.replica.compare(self.loaded, self.start, end)
+        else:
+            self.wanted = self.replica.absorb(self.loaded, self.start, end)
         if self.wanted:
             self.begin_load()
         else:
@@ -174,6 +190,14 @@ class Reader:
         return self.steps[0] != self.apply or self.taken < len(self.log.entries)
 
     def apply(self) -> None:
+        if self.rng.random() < 0.15:
+            # as the periodic comparison does, and whoever resumes ahead of this process
+            self.comparing = True
+            self.wanted = self.replica.wish()
+            self.begin_load()
+            return
+        if self.rng.random() < 0.3:
+            self.away.append((self.history.serial, self.mirror.copy()))
         entry = self.log.entries[self.taken]
         self.taken += 1
         fresh = entry.ticket > self.highest or not self.discipline.guards_unknown
@@ -198,8 +222,92 @@ class Reader:
         self.next()
 
     def fold(self, change: Change) -> None:
+        if change:
+            self.history.record(change)
+            self.digest.update(change)
+        for node in {**change.fields, **change.edges}:
+            self.see(node)
+        self.mirror.fold(change)
+
+    def see(self, node: Node) -> None:
+        assert node.row.values is not None
+        if node.type.name in ("Message", "Reaction"):
+            # edits only ever raise it
+            edits = int(node.row.values[0].split()[1])
+            if edits < self.shown.get(node.key, 0):
+                self.went_back.append(node.key)
+            self.shown[node.key] = edits
+
+    def check(self) -> None:
+        """The mirror made of changes is the replica, and the replica is what DRF says."""
+        for key, node in self.replica.nodes.items():
+            if node.type.is_hidden:
+                continue
+            assert node.row.values == self.mirror.nodes[key][0], key
+            for edge in node.type.edges:
+                if edge.many and not edge.hidden:
+                    children = [n.key for n in node.child_nodes(edge)]
+                    assert self.mirror.lists.get((key, edge.name), []) == children, (key, edge)
+        visible = {k for k, n in self.replica.nodes.items() if not n.type.is_hidden}
+        assert visible == set(self.mirror.nodes)
+        root = self.replica.root
+        assert root is not None
+        assert tree(root) == expected(RoomChannel, root.pk)
+        self.check_holders()
+        self.check_who_comes_back()
+
+    def check_who_comes_back(self) -> None:
+        """Whoever went away at some state has this one after one event, and equal states have equal digests."""
+        fresh = Digest(self.replica, "")
+        assert self.digest.text() == fresh.text()
+        for serial, mirror in self.away:
+            change = self.history.since(serial, self.replica)
+            if change is not None:
+                # twice: it must change nothing
+                mirror.fold(change)
+                lists = {at: list(keys) for at, keys in mirror.lists.items()}
+                mirror.fold(change, again=True)
+                assert mirror.lists == lists
+                assert mirror.nodes == self.mirror.nodes
+                assert mirror.filled() == self.mirror.filled()
+
+    def check_holders(self) -> None:
+        """Who holds whom is the same from both sides, and nothing is held that no path reaches."""
+        held: dict[Node, set[tuple[Edge, Node]]] = {n: set() for n in self.replica.nodes.values()}
+        for node in self.replica.nodes.values():
+            for edge in node.type.edges:
+                for child in node.child_nodes(edge):
+                    held[child].add((edge, node))
+        for node, holders in held.items():
+            assert {(e, p) for e, ps in node.held_by.items() for p in ps} == holders
+            assert holders or node is self.replica.root
+        for pointing in self.replica._dangling.values():
+            assert all(self.replica.nodes.get(node.key) is node for node in pointing)
+
+
+class Mirror:
+    """What a client holds."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, tuple[Any, ...]] = {}
+        self.lists: dict[tuple[str, str], list[str]] = {}
+
+    def copy(self) -> Mirror:
+        other = Mirror()
+        other.nodes = dict(self.nodes)
+        other.lists = {at: list(keys) for at, keys in self.lists.items()}
+        return other
+
+    def filled(self) -> dict[tuple[str, str], list[str]]:
+        return {at: keys for at, keys in self.lists.items() if keys}
+
+    def fold(self, change: Change, again: bool = False) -> None:
         for node in change.removed:
-            del self.mirror[node.key]
+            if again:
+                # what was removed and made anew under its key is there
+                self.nodes.pop(node.key, None)
+            else:
+                del self.nodes[node.key]
             self.lists = {at: keys for at, keys in self.lists.items() if at[0] != node.key}
         for node in {**change.fields, **change.edges}:
             self.see(node)
@@ -216,44 +324,7 @@ class Reader:
             for edge in node.type.edges
             if not edge.many and not edge.hidden
         )
-        assert node.row.values is not None
-        self.mirror[node.key] = (node.row.values, singles)
-        if node.type.name in ("Message", "Reaction"):
-            # edits only ever raise it
-            edits = int(node.row.values[0].split()[1])
-            if edits < self.shown.get(node.key, 0):
-                self.went_back.append(node.key)
-            self.shown[node.key] = edits
-
-    def check(self) -> None:
-        """The mirror made of changes is the replica, and the replica is what DRF says."""
-        for key, node in self.replica.nodes.items():
-            if node.type.is_hidden:
-                continue
-            assert node.row.values == self.mirror[key][0], key
-            for edge in node.type.edges:
-                if edge.many and not edge.hidden:
-                    children = [n.key for n in node.child_nodes(edge)]
-                    assert self.lists.get((key, edge.name), []) == children, (key, edge)
-        visible = {k for k, n in self.replica.nodes.items() if not n.type.is_hidden}
-        assert visible == set(self.mirror)
-        root = self.replica.root
-        assert root is not None
-        assert tree(root) == expected(RoomChannel, root.pk)
-        self.check_holders()
-
-    def check_holders(self) -> None:
-        """Who holds whom is the same from both sides, and nothing is held that no path reaches."""
-        held: dict[Node, set[tuple[Edge, Node]]] = {n: set() for n in self.replica.nodes.values()}
-        for node in self.replica.nodes.values():
-            for edge in node.type.edges:
-                for child in node.child_nodes(edge):
-                    held[child].add((edge, node))
-        for node, holders in held.items():
-            assert {(e, p) for e, ps in node.held_by.items() for p in ps} == holders
-            assert holders or node is self.replica.root
-        for pointing in self.replica._dangling.values():
-            assert all(self.replica.nodes.get(node.key) is node for node in pointing)
+        self.nodes[node.key] = (node.row.values, singles)
 
 
 def tree(node: Node) -> dict[str, Any]:
@@ -459,7 +530,7 @@ def play(
     rng = random.Random(seed)
     room = seed_world(messages)
     log = Log()
-    reader = Reader(log, str(room.pk), discipline)
+    reader = Reader(log, str(room.pk), discipline, rng)
     actors = [Writer(log, publisher, rng.choice(changes), rng, discipline) for _ in range(12)]
     story: list[str] = []
     while True:

@@ -13,8 +13,11 @@ import httpx
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
+from websockets.exceptions import ConnectionClosed
 
 import rxgraphql
+from rxgraphql import follower, protocol
+from rxgraphql.codes import CloseCode
 from rxgraphql.hub import get_hub
 from rxgraphql.protocol import Handler
 from rxgraphql.schema import get_schema
@@ -118,8 +121,10 @@ async def by_schema(site: Site, query: str) -> AsyncIterator[Read]:
 
     async def read() -> Any:
         result = await anext(stream)
-        assert result.errors is None
-        return {"data": result.data}
+        payload = {"data": result.data}
+        if result.errors:
+            payload["errors"] = [error.formatted for error in result.errors]
+        return payload
 
     try:
         yield read
@@ -193,7 +198,92 @@ async def test_ways_are_equal(
     await until_no_subscriber()
 
 
+async def test_all_ways_tell_that_redis_is_away(
+    site: Site,
+    settings: Any,
+    start_valkey: Callable[..., Valkey],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everyone hears the same, nobody's subscription ends, and all go on when it is back."""
+    monkeypatch.setattr(follower, "AWAY_SECONDS", 0.1)
+    valkey = await sync_to_async(start_valkey)()
+    settings.REDIS_URL = valkey.url
+    world = await sync_to_async(World)()
+    async with contextlib.AsyncExitStack() as stack:
+        reads: list[Read] = []
+        for way in WAYS:
+            monkeypatch.setattr(Handler, "fast", way is not by_plain_socket)
+            reads.append(await stack.enter_async_context(way(site, document(RoomChannel))))
+            await reads[-1]()
+        await sync_to_async(valkey.kill)()
+        told = [await read() for read in reads]
+        assert told[0]["data"] is None
+        (error,) = told[0]["errors"]
+        assert (error["path"], error["extensions"]) == (["room"], {"code": "UNAVAILABLE"})
+        assert [json.dumps(one) for one in told] == [json.dumps(told[0])] * len(WAYS)
+        await sync_to_async(changes.update)(world)
+        await sync_to_async(valkey.start)()
+        for read in reads:
+            assert (await read())["data"]["room"]["kind"] == "SNAPSHOT"
+    await until_no_subscriber()
+
+
+async def test_all_ways_resume(site: Site, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`after` continues where the cursor stands, whichever way the client comes."""
+    query = document(RoomChannel).replace("name: $key", "name: $key, after: $after")
+    query = query.replace("($key: String!)", "($key: String!, $after: String)")
+    async with by_socket(site, document(RoomChannel)) as read:
+        cursor = (await read())["data"]["room"]["cursor"]
+        await sync_to_async(changes.update)(world)
+        await read()
+        payloads = []
+        for way in WAYS:
+            monkeypatch.setattr(Handler, "fast", way is not by_plain_socket)
+            with_cursor = query.replace("$after: String", f'$after: String = "{cursor}"')
+            async with way(site, with_cursor) as again:
+                payloads.append(await again())
+        assert payloads[0]["data"]["room"]["kind"] == "CHANGE"
+        assert [m["text"] for m in payloads[0]["data"]["room"]["messages"]] == ["edited"]
+        assert [json.dumps(one) for one in payloads] == [json.dumps(payloads[0])] * len(WAYS)
+    await until_no_subscriber()
+
+
 # ---------------------------------------------------------------------------------------------- its end
+
+
+@pytest.mark.parametrize("reads_later", [True, False], ids=["slow", "never reads"])
+async def test_slow_client_is_closed(
+    site: Site,
+    world: World,
+    settings: Any,
+    reads_later: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who doesn't read is closed with a code after which clients come back; who still doesn't read is cut off."""
+    settings.RX_MAX_PENDING, settings.RX_SLOW_TIMEOUT = 2, 0.3
+    if not reads_later:
+        monkeypatch.setattr(protocol, "ABANDON_SECONDS", 0.3)
+    found: list[Handler] = []
+    close_slow = Handler._close_slow
+
+    def noted(self: Handler) -> None:
+        found.append(self)
+        close_slow(self)
+
+    monkeypatch.setattr(Handler, "_close_slow", noted)
+    async with site.connect(max_queue=1) as client:
+        await client.init()
+        await client.subscribe(nested_document(RoomChannel), variables={"key": "lobby"})
+        async with asyncio.timeout(PATIENCE):
+            while not found:
+                await sync_to_async(world.say)("x" * 300_000)
+        if reads_later:
+            async with asyncio.timeout(PATIENCE):
+                with contextlib.suppress(ConnectionClosed):
+                    async for _ in client.connection:
+                        pass
+            assert client.connection.close_code == CloseCode.TRY_AGAIN_LATER
+        await until_no_subscriber()
 
 
 @pytest.mark.parametrize("way", [by_stream, by_socket])
