@@ -15,7 +15,9 @@ from rxgraphql.change import ALL, Change, list_changes
 if TYPE_CHECKING:
     from rxgraphql.graph import Graph
 
-# Nodes and list places that are remembered, all moments together; about 100 bytes each
+# Nodes and list places that are remembered, all moments together: as many as the graph has nodes, since beyond that a
+# snapshot is as cheap, within these bounds
+LEAST_REMEMBERED: Final = 1_000
 MOST_REMEMBERED: Final = 20_000
 
 
@@ -32,11 +34,12 @@ class History:
         """The serial of the oldest state from which the way is still known."""
         return self.serial - len(self._moments)
 
-    def record(self, change: Change) -> None:
+    def record(self, change: Change, graph: Graph) -> None:
         self.serial += 1
         self._moments.append(change)
         self._size += _size(change)
-        while self._size > MOST_REMEMBERED:
+        most = min(MOST_REMEMBERED, max(LEAST_REMEMBERED, len(graph.nodes)))
+        while self._size > most:
             self._size -= _size(self._moments.popleft())
 
     def restart(self) -> None:

@@ -221,7 +221,7 @@ class LiveReplica:
         return text
 
     def _remember(self, change: Change) -> None:
-        self.history.record(change)
+        self.history.record(change, self.replica)
         if self._digest.is_asked_for:
             self._digest.update(change)
             self._note_digest()

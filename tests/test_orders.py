@@ -223,7 +223,7 @@ class Reader:
 
     def fold(self, change: Change) -> None:
         if change:
-            self.history.record(change)
+            self.history.record(change, self.replica)
             self.digest.update(change)
         for node in {**change.fields, **change.edges}:
             self.see(node)
