@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.services import Postgres, Valkey
@@ -51,9 +52,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--transactions", type=int, default=400)
     parser.add_argument("--faults", default="all", help="all, none, or names with commas")
+    parser.add_argument("--outbox", default="", help="yes or no; without it, if the seed is even")
     parser.add_argument("--shrink", type=float, default=120.0, help="seconds to look for less")
     parser.add_argument("--sabotage", default="", help="take this safeguard away")
     parser.add_argument("--kill", action="store_true", help="take each safeguard away in turn")
+    parser.add_argument("--only", default="", help="those with this in their names")
     options = parser.parse_args()
     # ended in order, as by Ctrl-C: with its servers
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -72,8 +75,10 @@ def main() -> int:
         if options.kill:
             from tests.oracle.kill import kill_matrix
 
-            return kill_matrix(found, options.seed)
-        config = Config(options.seed, options.transactions, chosen, sabotage=options.sabotage)
+            return kill_matrix(found, options.seed, options.only)
+        outbox = options.outbox == "yes" if options.outbox else options.seed % 2 == 0
+        config = Config(options.seed, options.transactions, chosen, outbox=outbox)
+        config = replace(config, sabotage=options.sabotage)
         result = report.run(found, config)
         print(report.table(result))
         if not result.passed:

@@ -11,4 +11,5 @@ from tests.oracle import sabotage
 
 application = rxgraphql.asgi_application()
 sabotage.shorten_leases()
+sabotage.note_late()
 sabotage.apply("server")

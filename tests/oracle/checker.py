@@ -41,6 +41,8 @@ class Committed:
     name: str
     rows: Mapping[Key, Mapping[str, Any]]
     deleted: tuple[Key, ...] = ()
+    # by a statement of which only the triggers know: the event of it is another
+    raw_deleted: tuple[Key, ...] = ()
     # (holder, field, held, present) under the holder's version
     links: tuple[tuple[Key, str, Key, bool], ...] = ()
     published: tuple[Position, ...] = ()
@@ -72,7 +74,7 @@ class Journal:
                 self.rows[key][row["version"]] = row
                 if "name" in row:
                     self.names.add(row["name"])
-            self.deleted.update(one.deleted)
+            self.deleted.update(one.deleted, one.raw_deleted)
             for holder, name, held, present in one.links:
                 self.links[holder, name, held].append((one.rows[holder]["version"], present))
             for epoch, sequence in one.published:
@@ -90,7 +92,7 @@ class Journal:
             one
             for one in self.committed
             if key in one.rows
-            or key in one.deleted
+            or key in (*one.deleted, *one.raw_deleted)
             or any(key in (holder, held) for holder, _, held, _ in one.links)
         ]
 
@@ -247,6 +249,8 @@ class Check:
         raised: set[Key] = set()
         for _, one in entries[self._read[epoch] : end]:
             for key, row in one.rows.items():
+                if row.get("raw"):
+                    continue
                 self.floor[key] = max(self.floor.get(key, 0), row["version"])
                 raised.add(key)
             for key in one.deleted:
@@ -342,9 +346,9 @@ def check_links_are_known(journal: Journal, histories: Iterable[Iterable[Told]])
 
 
 def last_events(key: Key, history: list[Told], upto: int, most: int = 8) -> list[str]:
-    """The client's last events that tell of the row, one line each."""
+    """The client's last events that tell of the row, one line each, and the next ones."""
     lines = []
-    for index, told in enumerate(history[: upto + 1]):
+    for index, told in enumerate(history):
         event = told.event
         said = []
         if (node := nodes_of(event).get(key)) is not None:
@@ -361,4 +365,9 @@ def last_events(key: Key, history: list[Told], upto: int, most: int = 8) -> list
                 f"  #{index} at {told.at:.3f} {event['kind']} {event['cursor']} by {told.worker}, "
                 f"connection {told.connection}: {'; '.join(said) or 'nothing of it'}"
             )
-    return lines[-most:]
+        if index == upto:
+            lines = lines[-most:]
+            most += 3
+        if index > upto and len(lines) >= most:
+            break
+    return lines

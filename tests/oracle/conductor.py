@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 import random
@@ -11,6 +12,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,10 +27,10 @@ from tests.oracle.checker import (
 )
 from tests.oracle.client import Client, Slot
 from tests.oracle.state import difference
-from tests.services import ROOT, Postgres, Uvicorn, Valkey, _end_with_parent
+from tests.services import ROOT, Postgres, Service, Uvicorn, Valkey, _end_with_parent
 
-# Seconds that all may take to come to the same state once the writing is over
-SETTLE = 20.0
+# Seconds until the first clients must have their snapshots
+PATIENCE = 20.0
 # What is logged as an error for good reason while something is broken: these beginnings, with any of these faults
 EXPECTED_ERRORS = {
     r"rxgraphql\.(live|hub): .* could not be (loaded|brought up to date|looked at again)": {
@@ -58,8 +60,14 @@ class Config:
     # for each of the two boards
     clients: int = 5
     sabotage: str = ""
+    # whether triggers note what is written, and a process drains what they noted
+    outbox: bool = False
     # seconds between two faults
     pace: float = 2.0
+    # seconds that all may take to come to the same state once the writing is over
+    settle: float = 20.0
+    # whether a run fails in which something did not happen
+    exercised: bool = True
 
 
 @dataclass
@@ -70,6 +78,8 @@ class Result:
     seconds: float
     journal: Journal
     clients: list[Client]
+    # of each transaction
+    steps: dict[str, str]
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -102,9 +112,11 @@ class Conductor:
         self.done = 0
         self.published: dict[str, list[Position]] = {}
         self.plan = faults.plan(list(config.faults), self.rng, max(1, config.transactions // 60))
+        self.steps: dict[str, str] = {}
         self.failures: list[str] = []
         self.writer_errors: list[str] = []
         self._processes: list[Process] = []
+        self._drain: Service | None = None
         self._began = time.monotonic()
 
     def clock(self) -> float:
@@ -128,6 +140,13 @@ class Conductor:
             "tests.oracle.asgi:application", env=self.env(slot.name), access_log=False
         )
 
+    def start_drain(self) -> Service:
+        return Service(
+            [sys.executable, "-m", "django", "rxtriggers", "drain", "--forever"],
+            env=self.env("drain"),
+            cwd=ROOT,
+        )
+
     async def write(self, name: str, count: int, kill_at: int) -> None:
         """One writer to its end; a killed one has a successor, which knows what was not published."""
         unpublished: list[str] = []
@@ -137,7 +156,7 @@ class Conductor:
             seconds = len(self.plan) * (self.config.pace + 1)
             share = self.config.transactions // self.config.writers
             pause = max(0.0, seconds / share - 0.07)
-            more = {"RX_ORACLE_PAUSE": str(pause)}
+            more = {"RX_ORACLE_PAUSE": str(pause), "RX_ORACLE_OUTBOX": str(int(self.config.outbox))}
             if kill_at:
                 more["RX_ORACLE_KILL_AT"] = str(kill_at)
             who = name if not generation else f"{name}r{generation}"
@@ -182,6 +201,7 @@ class Conductor:
                 self.done += 1
                 self.counts["transactions"] += 1
                 self.counts[f"transactions {words[1]}"] += 1
+                self.steps[words[0]] = " ".join(words[2:])
                 for step in words[2:]:
                     self.counts[f"step {step}"] += 1
             case "P":
@@ -203,6 +223,8 @@ class Conductor:
 
     async def run(self, boards: list[int]) -> Result:
         await asyncio.gather(*(asyncio.to_thread(self.start_server, slot) for slot in self.slots))
+        if self.config.outbox:
+            self._drain = await asyncio.to_thread(self.start_drain)
         self._began = time.monotonic()
         self.clients = [
             Client(f"client-{board}-{i}", board, self.slots, self.config.seed, self.clock)
@@ -226,7 +248,7 @@ class Conductor:
 
     async def _begun(self, reading: list[asyncio.Task[None]]) -> None:
         """The first clients have their snapshots: from now on it is watched."""
-        async with asyncio.timeout(SETTLE):
+        async with asyncio.timeout(PATIENCE):
             while not all(client.history for client in self.clients if client.steady):
                 self._raise_of(reading)
                 await asyncio.sleep(0.02)
@@ -258,7 +280,7 @@ class Conductor:
             client.settling = True
         began = self.clock()
         pending = list(self.clients)
-        while pending and self.clock() - began < SETTLE:
+        while pending and self.clock() - began < self.config.settle:
             self._raise_of(reading)
             await asyncio.sleep(0.05)
             pending = [c for c in pending if c.held() != wanted[c.board]]
@@ -281,6 +303,8 @@ class Conductor:
                 slot.server.stop()
 
         await asyncio.gather(*(asyncio.to_thread(stop, slot) for slot in self.slots))
+        if self._drain is not None:
+            await asyncio.to_thread(self._drain.stop)
 
     async def _judge(self, seconds: float) -> Result:
         journal = Journal(
@@ -296,9 +320,13 @@ class Conductor:
         violations += check_links_are_known(journal, [c.history for c in self.clients])
         for slot in self.slots:
             self.failures += unexpected(slot.name, slot.log, set(self.config.faults))
-        for text in self.writer_errors:
-            self.failures += unexpected("writer", text, set(self.config.faults))
-        self._judge_counts()
+        logs = [("writer", text) for text in self.writer_errors]
+        if self._drain is not None:
+            logs.append(("drain", self._drain.output.text))
+        for name, text in logs:
+            self.failures += unexpected(name, text, set(self.config.faults))
+        if self.config.exercised:
+            self._judge_counts()
         return Result(
             self.config,
             violations,
@@ -306,6 +334,7 @@ class Conductor:
             seconds,
             journal,
             self.clients,
+            self.steps,
             self.failures,
         )
 
@@ -363,17 +392,20 @@ def committed() -> list[Committed]:
             one.name,
             one.record["rows"],
             tuple(one.record["deleted"]),
+            tuple(one.record["raw_deleted"]),
             tuple(tuple(link) for link in one.record["links"]),
         )
         for one in Transaction.objects.order_by("pk")
     ]
 
 
-def prepare() -> list[int]:
-    """Empties the database and makes the world anew; gives the boards' keys."""
+def prepare(outbox: bool) -> list[int]:
+    """Empties the database and makes the world anew, with or without triggers; gives the boards' keys."""
     from django.core.management import call_command
 
     from tests.oracle.work import seed_world
 
     call_command("flush", interactive=False, verbosity=0)
+    with redirect_stdout(io.StringIO()):
+        call_command("rxtriggers", "install" if outbox else "remove")
     return seed_world("seed")

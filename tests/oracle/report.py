@@ -15,7 +15,7 @@ MOST_SHOWN = 4
 
 
 def run(site: Site, config: Config) -> Result:
-    boards = prepare()
+    boards = prepare(config.outbox)
     return asyncio.run(Conductor(site, config).run(boards))
 
 
@@ -26,6 +26,7 @@ def summary(result: Result) -> dict[str, Any]:
         "seed": config.seed,
         "asked": config.transactions,
         "faults": list(config.faults),
+        "outbox": config.outbox,
         "seconds": round(result.seconds, 1),
         **{name: count for name, count in sorted(result.counts.items()) if "step" not in name},
         "violations": [str(one) for one in result.violations[:10]],
@@ -45,7 +46,8 @@ def table(result: Result) -> str:
     verdict = "passed" if result.passed else "FAILED"
     lines.append(
         f"seed {config.seed}, {config.transactions} transactions, faults "
-        f"{','.join(config.faults) or 'none'}: {verdict} in {result.seconds:.1f} s"
+        f"{','.join(config.faults) or 'none'}, outbox {'installed' if config.outbox else 'not installed'}: "
+        f"{verdict} in {result.seconds:.1f} s"
     )
     return "\n".join(lines)
 
@@ -71,13 +73,14 @@ def _told(result: Result, violation: Violation) -> Iterator[str]:
 
 def _written(result: Result, violation: Violation) -> Iterator[str]:
     yield " what was written"
-    for one in result.journal.concerning(violation.key)[-12:]:
+    for one in result.journal.concerning(violation.key)[-16:]:
         entries = [f"entry {epoch}.{sequence}" for epoch, sequence in one.published]
         place = " and ".join(entries) or "not published"
         said = [str(one.rows.get(violation.key, ""))]
-        said += ["deleted"] if violation.key in one.deleted else []
+        said += ["deleted"] if violation.key in (*one.deleted, *one.raw_deleted) else []
         said += [str(link) for link in one.links if violation.key in (link[0], link[2])]
-        yield f"  {one.name}, {place}: {' '.join(filter(None, said))}"
+        steps = result.steps.get(one.name, "seed")
+        yield f"  {one.name} ({steps}), {place}: {' '.join(filter(None, said))}"
 
 
 def shrink(site: Site, result: Result, seconds: float) -> Result:

@@ -26,6 +26,8 @@ RX_NAMESPACE = os.environ["RX_NAMESPACE"]
 RX_LOG_LENGTH = 300
 RX_LINGER = 1.0
 RX_MAX_PENDING = 8
+# Off: what comes right only because it was compared with the database went wrong.
+RX_RECONCILE = 0
 
 INSTALLED_APPS = [
     "django.contrib.auth",

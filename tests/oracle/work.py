@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, models, transaction
 from django.db.models import F, signals
 
+import rxgraphql
 from tests.oracle.models import Board, Card, Column, Label, Note, Person, Transaction
 from tests.oracle.state import PARENTS
 
@@ -40,13 +41,16 @@ class Record:
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    # by statements of which only the triggers know
+    raw_deleted: list[str] = field(default_factory=list)
     links: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        gone = set(self.deleted)
+        gone = {*self.deleted, *self.raw_deleted}
         return {
             "rows": {key: row for key, row in self.rows.items() if key not in gone},
             "deleted": self.deleted,
+            "raw_deleted": self.raw_deleted,
             "links": [
                 [*pair, present]
                 for pair, present in self.links.items()
@@ -58,9 +62,10 @@ class Record:
 class Work:
     """The steps of one transaction, each with a stamp of its own."""
 
-    def __init__(self, name: str, rng: random.Random) -> None:
+    def __init__(self, name: str, rng: random.Random, outbox: bool = False) -> None:
         self.name = name
         self.rng = rng
+        self.outbox = outbox
         self.record = Record()
         self._steps = 0
 
@@ -114,6 +119,19 @@ class Work:
         if not pks:
             return None
         return self.lock(model, self.rng.choice(pks))
+
+    def pick_many(self, model: Any) -> list[Any]:
+        """Up to three rows, locked in the order of their keys."""
+        pks = list(every(model).order_by("pk").values_list("pk", flat=True))
+        chosen = self.rng.sample(pks, min(3, len(pks)))
+        locked = every(model).select_for_update(skip_locked=True, of=("self",))
+        return list(locked.filter(pk__in=chosen).order_by("pk"))
+
+    def note_many(self, rows: list[Any], stamp: str, position: int) -> None:
+        """Rows that a statement has changed."""
+        for row in rows:
+            row.version, row.stamp, row.position = row.version + 1, stamp, position
+            self.note(row)
 
     def lock(self, model: Any, pk: Any) -> Any:
         rows = every(model).select_for_update(skip_locked=self.rng.random() < 0.5, of=("self",))
@@ -336,6 +354,85 @@ def delete_whom_others_show(work: Work) -> None:
             person.delete()
 
 
+# ---------------------------------------------------------------------------------------------- in bulk
+
+
+def update_many(work: Work) -> None:
+    """LiveQuerySet.update()."""
+    model = work.rng.choice([Card, Note])
+    rows, stamp = work.pick_many(model), work.next_stamp()
+    position = work.rng.randrange(5)
+    found = every(model).filter(pk__in=[row.pk for row in rows])
+    found.update(version=F("version") + 1, stamp=stamp, position=position)
+    work.note_many(rows, stamp, position)
+
+
+def bulk_create_notes(work: Work) -> None:
+    if (card := work.some(Card)) is None or Note.objects.count() >= MOST["Note"]:
+        return
+    stamp = work.next_stamp()
+    notes = [Note(card=card, by=work.some(Person), position=i, stamp=stamp) for i in range(2)]
+    for note in Note.objects.bulk_create(notes):
+        work.note(note)
+
+
+def bulk_update_cards(work: Work) -> None:
+    cards, stamp = work.pick_many(Card), work.next_stamp()
+    column = work.some(Column)
+    if column is None:
+        return
+    for card in cards:
+        card.version, card.stamp, card.column = card.version + 1, stamp, column
+    every(Card).bulk_update(cards, ["version", "stamp", "column"])
+    for card in cards:
+        work.note(card)
+
+
+def add_to_reverse(work: Work) -> None:
+    """The base manager's update()."""
+    note, card, stamp = work.pick(Note), work.some(Card), work.next_stamp()
+    if note is not None and card is not None:
+        models.QuerySet(Note).filter(pk=note.pk).update(version=F("version") + 1, stamp=stamp)
+        card.notes.add(note)
+        note.version, note.stamp, note.card = note.version + 1, stamp, card
+        work.note(note)
+
+
+def touch_after(work: Work) -> None:
+    """A statement that nobody sees, and `touch()`: of the query set or of the instances."""
+    model = work.rng.choice([Card, Note, Column])
+    rows, stamp, position = work.pick_many(model), work.next_stamp(), work.rng.randrange(5)
+    found: Any = models.QuerySet(model).filter(pk__in=[row.pk for row in rows])
+    found.update(version=F("version") + 1, stamp=stamp, position=position)
+    rxgraphql.touch(found.all() if work.rng.random() < 0.5 else rows)
+    work.note_many(rows, stamp, position)
+
+
+def raw_sql(work: Work) -> None:
+    """A statement that nobody sees but the triggers, where they are installed."""
+    if not work.outbox:
+        return
+    card = work.pick(Card)
+    if card is None:
+        return
+    stamp, position = work.next_stamp(), work.rng.randrange(5)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE oracle_card SET version = version + 1, stamp = %s, position = %s WHERE id = %s",
+            [stamp, position, card.pk],
+        )
+    work.note_many([card], stamp, position)
+    work.record.rows[key_of(card)]["raw"] = True
+
+
+def raw_delete(work: Work) -> None:
+    note = work.pick(Note)
+    if work.outbox and note is not None and Note.objects.count() > 8:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM oracle_note WHERE id = %s", [note.pk])
+        work.record.raw_deleted.append(key_of(note))
+
+
 def in_savepoint(work: Work) -> None:
     """Something is done and undone, by its own error or by the database's, and the transaction goes on."""
     try:
@@ -362,6 +459,8 @@ STEPS: list[Step] = [
     *(reorder, move_card, move_card, move_note, move_note, move_column, hide, hide),
     *(assign, assign, sign, pin, pin, tag, tag, join),
     *(delete(Card, 6), delete(Note, 8), delete(Label, 3), delete(Column, 4), delete(Person, 5)),
+    *(update_many, bulk_create_notes, bulk_update_cards, add_to_reverse, touch_after),
+    *(raw_sql, raw_sql, raw_delete),
     *(create_and_delete, delete_whom_others_show, delete_whom_others_show),
     in_savepoint,
 ]

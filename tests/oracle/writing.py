@@ -107,7 +107,7 @@ class Writer:
         self.settle()
 
     def transaction(self) -> None:
-        work = Work(f"{self.name}-{self.number}", self.rng)
+        work = Work(f"{self.name}-{self.number}", self.rng, self.outbox)
         steps = [self.rng.choice(STEPS) for _ in range(self.rng.randint(1, 3))]
         rolls_back = self.rng.random() < 0.15
         outcome = self.attempt(work, steps, rolls_back)
@@ -157,7 +157,7 @@ class Writer:
 
     def touched(self, record: Any) -> bool:
         self.number += 1
-        work = Work(f"{self.name}-{self.number}", self.rng)
+        work = Work(f"{self.name}-{self.number}", self.rng, self.outbox)
         try:
             with work.committed():
                 touch(record)
