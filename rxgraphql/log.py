@@ -185,6 +185,10 @@ class WriterLog:
         self._failures = 0
         self._lock = threading.Lock()
 
+    def is_away(self) -> bool:
+        """Whether the server did not answer a moment ago, so that nothing is asked."""
+        return bool(self._failures) and time.monotonic() < self._closed_until
+
     def watched(self, labels: Iterable[str]) -> list[str]:
         """The labels for which no promise holds. Called after the commit: a commit within the promise was seen by
         whoever came to watch, since a hub waits for the promise to end before it notes and loads."""

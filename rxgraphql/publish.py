@@ -75,7 +75,11 @@ class Publisher:
         except Exception as error:
             self._fault(using, changes, error)
             return
-        self._publish(using, changes)
+        if self.log.is_away():
+            # and what is owed is left where it is: ten thousand keys are not to be moved at each save
+            self._owe(using, changes)
+        else:
+            self._publish(using, changes)
 
     def deliver(self, using: str, changes: ChangeSet) -> None:
         """Like `publish()`, for a caller who keeps what was not published: it is raised, and nothing is owed.
@@ -160,9 +164,9 @@ class Publisher:
     def _append(self, using: str, changes: ChangeSet, ticket: Ticket) -> bool:
         if not self.log.append(ticket, self._entry(using, changes, ticket)):
             return False
+        self.log.forget(changes.unknown & ticket.watched)
         self._recent.add(ticket.epoch, using, changes)
         self._payer.wake()
-        self.log.forget(changes.unknown & ticket.watched)
         return True
 
     def _fault(self, using: str, changes: ChangeSet, error: Exception) -> None:
@@ -282,9 +286,11 @@ class Publisher:
                     self._payer.wake(sooner=True)
                 return
             self._owed[using] = ChangeSet()
-            self._lost = True
+            known, self._lost = self._lost, True
         self._payer.wake(sooner=True)
-        logger.error("More than %d keys are owed: every replica will reload instead.", MOST_OWED)
+        if not known:
+            message = "More than %d keys are owed: every replica will reload instead."
+            logger.error(message, MOST_OWED)
 
     def _remember(self, using: str, changes: ChangeSet) -> bool:
         owed = self._owed.get(using)
