@@ -137,13 +137,14 @@ async def refuse(receive: Receive, send: Send) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
+    from rxgraphql.hub import get_hub
+
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":
             break
+        get_hub().outbox.start()
         await send({"type": "lifespan.startup.complete"})
-    from rxgraphql.hub import get_hub
-
     try:
         await get_hub().stop()
     except Exception:

@@ -31,6 +31,7 @@ from rxgraphql.errors import (
 from rxgraphql.follower import Follower
 from rxgraphql.live import LiveReplica
 from rxgraphql.log import Entry
+from rxgraphql.outbox import Drains
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.warm import Warmth
@@ -53,6 +54,8 @@ class Hub:
         self.workers = workers
         self.follower = Follower(self)
         self._warmth = Warmth(self.follower)
+        # every serving process drains, whether or not anyone subscribes to it
+        self.outbox = Drains()
         self._starting = asyncio.Lock()
         # when, by our own clock, Redis could last not be reached for a first subscriber
         self._refused_at = 0.0
@@ -134,6 +137,7 @@ class Hub:
             with suppress(asyncio.CancelledError, Exception):
                 await task
         await self.follower.close()
+        await asyncio.to_thread(self.outbox.stop)
         await self.workers.stop()
 
     def is_connected(self) -> bool:
@@ -158,10 +162,10 @@ class Hub:
         """
         await self.follower.reach(cursor)
         await live.settled()
-        serial = live.serial_of(cursor.digest)
+        serial = live.history.serial_of(cursor.digest)
         if serial is None and cursor.epoch == self.follower.epoch and cursor.ahead >= live.read_at:
             await live.fresh()
-            serial = live.serial_of(cursor.digest)
+            serial = live.history.serial_of(cursor.digest)
         if serial is not None:
             subscriber.resume(serial)
 
@@ -242,6 +246,7 @@ class Hub:
                 if self.follower.started:
                     raise LogUnavailableError("The connection is being made again.")
                 await self.follower.start(settings.REDIS_URL or await self._embedded_url())
+                self.outbox.start()
             except LogUnavailableError as error:
                 logger.warning("A subscriber was refused: %s", error)
                 self._refused_at = asyncio.get_running_loop().time()

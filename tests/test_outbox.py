@@ -29,7 +29,7 @@ from rxgraphql.publish import Publisher
 from rxgraphql.triggers import OUTBOX
 from tests.folding import Watcher, expected
 from tests.listening import Listener, keys, links, values
-from tests.services import ROOT, Service, Valkey
+from tests.services import ROOT, Service, Uvicorn, Valkey
 from tests.shelves.channels import ShelfChannel
 from tests.shelves.models import Book, Shelf
 from tests.test_managers import PATIENCE, Shop, books
@@ -520,3 +520,28 @@ async def test_a_worker_without_a_server(
     os.kill(worker.pid, signal.SIGTERM)
     assert await asyncio.to_thread(worker.process.wait, PATIENCE) == 0
     worker.stop()
+
+
+async def test_a_hub_drains(hub: Hub, log: Listener) -> None:
+    """A process that serves subscribers drains by itself, until it stops."""
+    await sync_to_async(Shop)()
+    watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
+    await sync_to_async(execute)("UPDATE shelves_book SET title = 'raw'")
+    async with asyncio.timeout(PATIENCE):
+        await watcher.next()
+    await assert_reached(watcher)
+    await hub.stop()
+    await sync_to_async(execute)("UPDATE shelves_book SET title = 'later'")
+    assert await sync_to_async(waiting)() > 0
+
+
+def test_a_server_drains(
+    log: Listener, shop: Shop, live_server_uvicorn: Callable[..., Uvicorn]
+) -> None:
+    """A server drains from its start, if nobody subscribes too: its outbox doesn't grow."""
+    raw("raw", shop.one)
+    live_server_uvicorn(workers=2)
+    until(lambda: waiting() == 0)
+    raw("again", shop.one)
+    until(lambda: waiting() == 0)
+    assert [keys(entry) for entry in log.entries()] == [books(shop.one)] * 2
