@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.apps import apps
-from django.db import InterfaceError, OperationalError, ProgrammingError, connections, router
+from django.db import DatabaseError, InterfaceError, connections, router
 
 from rxgraphql.capture import current
 from rxgraphql.changeset import ChangeSet
@@ -40,6 +40,11 @@ BATCH_SECONDS: Final = 0.02
 # depends on its tables is loaded anew.
 MOST_TRANSACTIONS: Final = 100
 MOST_ROWS: Final = 10_000
+# Seconds after which the database takes back what a process has in hand and does nothing with.
+FROZEN_SECONDS: Final = 60
+# While two versions of the project run, one may have channels that the other doesn't know: each takes what its own
+# read. What nobody has taken for so long nobody reads.
+OURS: Final = "(label = ANY(%s) OR written < clock_timestamp() - interval '60 s')"
 PAUSES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -134,34 +139,41 @@ class Outbox:
         self.connection.close()
 
     def _batch(self) -> Batch:
+        # A process that is frozen with transactions in hand gives them back
+        self._execute(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'")
+        capture = current()
+        ours = [*capture.labels, *capture.links]
         # A transaction's first row stands for all of them: who has it locked has the transaction. So one commit
         # is one event, and not two by two processes.
         candidates = f"""
             WITH RECURSIVE first AS (
-                (SELECT xact, id FROM {OUTBOX} ORDER BY xact, id LIMIT 1)
+                (SELECT xact, id FROM {OUTBOX} WHERE {OURS} ORDER BY xact, id LIMIT 1)
                 UNION ALL
                 SELECT next.xact, next.id FROM first, LATERAL (
-                    SELECT xact, id FROM {OUTBOX} WHERE xact > first.xact ORDER BY xact, id LIMIT 1
+                    SELECT xact, id FROM {OUTBOX} WHERE xact > first.xact AND {OURS}
+                    ORDER BY xact, id LIMIT 1
                 ) AS next
             )
             SELECT xact::text FROM {OUTBOX}
             WHERE (xact, id) IN (SELECT xact, id FROM first LIMIT %s)
             ORDER BY xact LIMIT %s FOR UPDATE SKIP LOCKED
         """
-        xacts = [x for (x,) in self._fetch(candidates, 4 * MOST_TRANSACTIONS, MOST_TRANSACTIONS)]
+        limits = (4 * MOST_TRANSACTIONS, MOST_TRANSACTIONS)
+        xacts = [xact for (xact,) in self._fetch(candidates, ours, ours, *limits)]
         if not xacts:
             return Batch()
         rows = self._fetch(
             f"SELECT id, xact::text, label, kind, key, other, deleted FROM {OUTBOX} "
-            "WHERE xact = ANY(%s::text[]::xid8[]) ORDER BY xact, id LIMIT %s",
+            f"WHERE xact = ANY(%s::text[]::xid8[]) AND {OURS} ORDER BY xact, id LIMIT %s",
             xacts,
+            ours,
             MOST_ROWS + 1,
         )
         if len(rows) > MOST_ROWS:
             last = rows[-1][1]
             whole = [row for row in rows if row[1] != last]
             if not whole:
-                return self._huge(last)
+                return self._huge(last, ours)
             rows = whole
         delete = (
             f"DELETE FROM {OUTBOX} USING unnest(%s::text[]::xid8[], %s::bigint[]) AS done (xact, id) "
@@ -172,13 +184,19 @@ class Outbox:
             batch.take(*note)
         return batch
 
-    def _huge(self, xact: str) -> Batch:
+    def _huge(self, xact: str, ours: list[str]) -> Batch:
         """A transaction of more rows than one event tells: what depends on its tables is loaded anew."""
-        of_it = f"FROM {OUTBOX} WHERE xact = %s::text::xid8"
-        found = self._fetch(f"SELECT label, kind, count(*), max(id) {of_it} GROUP BY 1, 2", xact)
-        last = max(row[3] for row in found)
-        batch = Batch(sum(row[2] for row in found), f"DELETE {of_it} AND id <= %s", (xact, last))
-        for label, *_ in found:
+        labels = self._fetch(
+            f"SELECT label, count(*), max(id) FROM {OUTBOX} WHERE xact = %s::text::xid8 AND {OURS} GROUP BY 1",
+            xact,
+            ours,
+        )
+        batch = Batch(
+            sum(count for _, count, _ in labels),
+            f"DELETE FROM {OUTBOX} WHERE xact = %s::text::xid8 AND label = ANY(%s) AND id <= %s",
+            (xact, [label for label, *_ in labels], max(last for *_, last in labels)),
+        )
+        for label, *_ in labels:
             batch.take(label, "all")
         return batch
 
@@ -273,11 +291,8 @@ class Drain:
         pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         level = logging.DEBUG if self._failures else logging.WARNING
         self._failures += 1
-        if isinstance(error, LogUnavailableError | OperationalError | InterfaceError):
+        if isinstance(error, LogUnavailableError | DatabaseError | InterfaceError):
             logger.log(level, "The outbox of %r waits: %s", self.using, error)
-        elif isinstance(error, ProgrammingError):
-            # removed, or changed by a migration, in this moment
-            logger.log(level, "The outbox of %r can't be read: %s", self.using, error)
         else:
             message = "The outbox of %r could not be drained; it is tried again."
             logger.error(message, self.using, exc_info=error)

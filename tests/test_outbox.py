@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from pytest_django import Settings
 
 from rxgraphql import log as logs
@@ -24,7 +24,7 @@ from rxgraphql import snapshot
 from rxgraphql.errors import LogUnavailableError
 from rxgraphql.hub import Hub
 from rxgraphql.log import WriterLog
-from rxgraphql.outbox import Drain, Drains, drain
+from rxgraphql.outbox import Drain, drain
 from rxgraphql.publish import Publisher
 from rxgraphql.triggers import OUTBOX
 from tests.folding import Watcher, expected
@@ -190,6 +190,20 @@ def test_keys_that_can_not_be_read(log: Listener, shop: Shop) -> None:
     assert keys(log.entries()[-1]) == books(shop.one)
 
 
+def test_labels_of_another_version(log: Listener, shop: Shop) -> None:
+    """What only another version of the project reads is left to it, and forgotten when nobody took it."""
+    note = f"INSERT INTO {OUTBOX} (label, kind, key) VALUES (%s, 'row', %s)"
+    with transaction.atomic():
+        execute(note, "shelves.future", "1")
+        execute(note, "shelves.book", str(shop.one.pk))
+    assert drain("default") == 1
+    assert keys(log.entry()) == books(shop.one)
+    assert waiting() == 1
+    execute(f"UPDATE {OUTBOX} SET written = now() - interval '2 minutes'")
+    assert drain("default") == 1
+    assert waiting() == 0
+
+
 def fetch_epoch(log: Listener) -> Any:
     return log.client.get(log.keys.epoch)
 
@@ -329,6 +343,32 @@ def test_a_notification_is_lost(log: Listener, shop: Shop, monkeypatch: pytest.M
     assert keys(log.entry()) == books(shop.one)
 
 
+def test_a_driver_without_notifications(
+    log: Listener, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psycopg2 is told nothing: it is looked more often."""
+    monkeypatch.setattr(outboxes.Outbox, "listen", lambda self: None)
+    monkeypatch.setattr(outboxes, "LOOK_SECONDS", 1000.0)
+    with draining():
+        for number in range(2):
+            raw(f"{number}", shop.one)
+            until(lambda: waiting() == 0)
+
+
+def test_a_drain_is_frozen(log: Listener, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has a transaction in hand and does nothing any more: another one gets it after a while."""
+    monkeypatch.setattr(outboxes, "FROZEN_SECONDS", 1)
+    raw("raw", shop.one)
+    frozen = outboxes.Outbox("default")
+    frozen.connection.set_autocommit(False)
+    assert frozen._batch().count == 1
+    assert drain("default") == 0
+    until(lambda: drain("default") == 1)
+    with pytest.raises(DatabaseError):
+        frozen._execute("SELECT 1")
+    frozen.close()
+
+
 def test_a_connection_is_lost(log: Listener, shop: Shop) -> None:
     """A drain connects again."""
     with draining() as (one,):
@@ -404,14 +444,6 @@ def test_several_drains(log: Listener, shop: Shop) -> None:
 # ------------------------------------------------------------------------------------------ to the client
 
 
-@pytest.fixture
-async def drains(log: Listener) -> AsyncIterator[Drains]:
-    drains = Drains()
-    await sync_to_async(drains.start)()
-    yield drains
-    await asyncio.to_thread(drains.stop)
-
-
 async def assert_reached(watcher: Watcher) -> None:
     """Events come until the subscriber has what the serializer gives."""
     async with asyncio.timeout(PATIENCE):
@@ -439,9 +471,7 @@ CHANGES: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("statements", CHANGES, ids=[str(n) for n in range(len(CHANGES))])
-async def test_subscribers(
-    statements: tuple[str, ...], hub: Hub, log: Listener, drains: Drains
-) -> None:
+async def test_subscribers(statements: tuple[str, ...], hub: Hub, log: Listener) -> None:
     """A subscriber gets what raw SQL has changed."""
     shop = await sync_to_async(Shop)()
     watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
@@ -457,20 +487,18 @@ async def test_subscribers(
     await assert_reached(watcher)
 
 
-async def test_a_writer_is_killed(
-    hub: Hub, log: Listener, drains: Drains, process_env: dict[str, str]
-) -> None:
+async def test_a_writer_is_killed(hub: Hub, log: Listener, process_env: dict[str, str]) -> None:
     """A process commits, and is killed before it publishes: what it saved arrives."""
     await sync_to_async(Shop)()
     watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
-    await asyncio.to_thread(drains.stop)
+    await asyncio.to_thread(hub.outbox.stop)
     writer = Service([sys.executable, "-m", "tests.killed", "writer"], env=process_env, cwd=ROOT)
     await asyncio.to_thread(writer.process.wait, PATIENCE)
     assert writer.process.returncode == -signal.SIGKILL
     writer.stop()
     shelf = await Shelf.objects.aget(pk="a")
     assert shelf.name == "last words"
-    await sync_to_async(drains.start)()
+    hub.outbox.start()
     async with asyncio.timeout(PATIENCE):
         await watcher.next()
     await assert_reached(watcher)
@@ -480,6 +508,7 @@ async def test_a_drain_is_killed(hub: Hub, log: Listener, process_env: dict[str,
     """A worker is killed after it appended, before it deleted: the next one does it again, and nothing is lost."""
     await sync_to_async(Shop)()
     watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
+    await asyncio.to_thread(hub.outbox.stop)
     await sync_to_async(execute)("UPDATE shelves_book SET title = 'raw'")
     worker = Service([sys.executable, "-m", "tests.killed", "drain"], env=process_env, cwd=ROOT)
     await asyncio.to_thread(worker.process.wait, PATIENCE)
@@ -507,6 +536,7 @@ async def test_a_worker_without_a_server(
     """`rxtriggers drain --forever` drains until it is told to end, and ends in order."""
     await sync_to_async(Shop)()
     watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
+    await asyncio.to_thread(hub.outbox.stop)
     worker = Service(
         [sys.executable, "-m", "tests.manage", "rxtriggers", "drain", "--forever"],
         env={**process_env, "PYTHONUNBUFFERED": "1"},

@@ -168,6 +168,58 @@ def test_one_transaction(shop: Shop) -> None:
     assert counts == [(1,), (2,)]
 
 
+@needs_postgres
+def test_odd_names(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemas of their own, and names that want quotes."""
+    from rxgraphql import triggers
+
+    odd = triggers.Table(
+        'aside"."Odd %s Table', ("odd.row", "Key %s"), ("odd.link", "Key %s", "b'")
+    )
+    monkeypatch.setattr(triggers, "watched_tables", lambda *args: [odd])
+    execute("CREATE SCHEMA aside")
+    try:
+        execute('CREATE TABLE aside."Odd %s Table" ("Key %s" integer, "b\'" text)')
+        assert "Odd" in rxtriggers("install")
+        execute('INSERT INTO aside."Odd %s Table" VALUES (7, NULL)')
+        execute('UPDATE aside."Odd %s Table" SET "Key %s" = 8')
+        assert notes() == [
+            ("odd.row", "row", "7", None, False),
+            ("odd.link", "link", "7", None, False),
+            ("odd.row", "row", "8", None, False),
+            ("odd.link", "link", "8", None, False),
+            ("odd.row", "row", "7", None, True),
+            ("odd.link", "link", "7", None, True),
+        ]
+        assert "already" in rxtriggers("install")
+        rxtriggers("status")
+    finally:
+        execute("DROP SCHEMA aside CASCADE")
+    with pytest.raises(CommandError, match="run migrate first"):
+        rxtriggers("status")
+
+
+@needs_postgres
+def test_partitions(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partitioned table is one table; a view is none, and the command says so."""
+    from rxgraphql import triggers
+
+    parted = triggers.Table("parted", ("parted.row", "id"))
+    view = triggers.Table("a_view", ("a.view", "id"))
+    monkeypatch.setattr(triggers, "watched_tables", lambda *args: [parted, view])
+    execute("CREATE TABLE parted (id integer) PARTITION BY RANGE (id)")
+    execute("CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (9)")
+    execute("CREATE VIEW a_view AS SELECT * FROM parted")
+    try:
+        assert "a_view is not a table" in rxtriggers("install")
+        execute("INSERT INTO parted VALUES (1)")
+        execute("DELETE FROM part")
+        assert [note[2:] for note in notes()] == [("1", None, False), ("1", None, True)]
+        assert "parted: current" in rxtriggers("status")
+    finally:
+        execute("DROP TABLE parted CASCADE")
+
+
 # ------------------------------------------------------------------------------------------ the command
 
 

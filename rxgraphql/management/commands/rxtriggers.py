@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from rxgraphql.capture import current
 from rxgraphql.errors import LogUnavailableError
@@ -60,13 +60,14 @@ class Command(BaseCommand):
                 getattr(self, action)(Triggers(current(), database))
         except LogUnavailableError as error:
             raise CommandError(f"Nothing was lost, and nothing published: {error}") from error
-        except OperationalError as error:
-            raise CommandError(
-                f"{str(error).strip()}\nA table that is locked for longer than {LOCK_TIMEOUT} is not waited for, since "
-                "writers would wait behind. What was done stays: run it again."
-            ) from error
         except DatabaseError as error:
-            raise CommandError(str(error).strip()) from error
+            message = str(error).strip()
+            if "lock timeout" in message:
+                message += (
+                    f"\nA table that is locked for longer than {LOCK_TIMEOUT} is not waited for, since writers would "
+                    "wait behind. What was done stays: run it again."
+                )
+            raise CommandError(message) from error
 
     def install(self, triggers: Triggers) -> None:
         if not triggers.tables:
