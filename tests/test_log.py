@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -28,11 +29,12 @@ from rxgraphql.log import (
 )
 from rxgraphql.rows import Row
 from tests.listening import Listener
-from tests.services import Valkey
+from tests.services import ROOT, Valkey, free_ports
 
 StartValkey = Callable[..., Valkey]
 
 LABELS = ["chat.message", "chat.room"]
+LUA = ROOT / "rxgraphql" / "lua"
 
 
 class Clock:
@@ -538,6 +540,53 @@ def test_a_look_takes_no_ticket(writer: WriterLog, listener: Listener) -> None:
     before = listener.watch()
     assert writer.look() == before[0].decode()
     assert listener.watch() == before
+
+
+def test_a_look_at_a_replica(start_valkey: StartValkey) -> None:
+    """A master that became a replica answers, and must not pass for one that is back."""
+    server = start_valkey()
+    writer = WriterLog(server.url)
+    writer.look()
+    with redis.Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", "1")
+    with pytest.raises(LogUnavailableError, match="read only"):
+        writer.look()
+    with redis.Redis.from_url(server.url) as client:
+        client.replicaof("NO", "ONE")
+    writer.look()
+    writer.close()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in LUA.iterdir()))
+def test_every_key_is_given_to_the_script(name: str) -> None:
+    """A cluster must know the keys of a script: none is made up in it."""
+    script = (LUA / name).read_text()
+    given = dict(re.findall(r"local (\w+) = (KEYS\[)", script))
+    for command, first in re.findall(r"redis\.call\('(\w+)', ([^,)]+)", script):
+        if command not in ("INFO", "PUBLISH"):
+            assert first.startswith("KEYS[") or first in given, f"{command} {first}"
+
+
+def test_all_keys_are_in_one_slot(start_valkey: StartValkey) -> None:
+    """A server of a cluster runs every script."""
+    # the second is of the cluster's bus
+    port, bus = free_ports(2)
+    server = start_valkey(
+        *("--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf"),
+        *("--port", str(port), "--bind", "127.0.0.1", "--cluster-port", str(bus)),
+    )
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+            pass
+    writer, listener = WriterLog(server.url), Listener(server.url)
+    listener.watch()
+    assert writer.append(begun(writer), entry())
+    assert listener.entry().rows == entry().rows
+    writer.look()
+    writer.forget(LABELS)
+    writer.close()
+    listener.close()
 
 
 def test_an_entry_of_a_version_before(writer: WriterLog, listener: Listener) -> None:

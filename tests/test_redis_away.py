@@ -4,6 +4,7 @@ master took with it is published again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -674,8 +675,9 @@ async def test_a_hub_that_loads_can_not_miss_it(
     hub = Hub()
     watcher = await Watcher.open(hub, RoomChannel, world.room.name, world.room.pk)
     wanted = await sync_to_async(expected)(RoomChannel, world.room.pk)
-    while watcher.state() != wanted:
-        await watcher.next()
+    async with asyncio.timeout(PATIENCE):
+        while watcher.state() != wanted:
+            await watcher.next()
     assert changed.is_set()
     await hub.stop()
 
