@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sys
 import threading
@@ -575,3 +576,40 @@ def test_a_server_drains(
     raw("again", shop.one)
     until(lambda: waiting() == 0)
     assert [keys(entry) for entry in log.entries()] == [books(shop.one)] * 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_convergence(seed: int, hub: Hub, log: Listener, process_env: dict[str, str]) -> None:
+    """Processes write raw SQL at random; workers drain, and are killed again and again in the middle of it. When
+    all is quiet, the subscriber has what the serializer gives."""
+    await sync_to_async(Shop)()
+    watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
+    chance = random.Random(seed)
+    worker = [sys.executable, "-m", "tests.manage", "rxtriggers", "drain", "--forever"]
+    writers = [
+        Service(
+            [sys.executable, "-m", "tests.killed", "wander", str(10 * seed + n), "150"],
+            env=process_env,
+            cwd=ROOT,
+        )
+        for n in range(2)
+    ]
+    try:
+        while any(writer.process.poll() is None for writer in writers):
+            drainer = await asyncio.to_thread(Service, worker, env=process_env, cwd=ROOT)
+            await asyncio.to_thread(drainer.output.wait_for, "draining")
+            await asyncio.sleep(chance.random() * 0.1)
+            drainer.kill()
+    finally:
+        for writer in writers:
+            writer.stop()
+    assert [writer.process.returncode for writer in writers] == [0, 0]
+    await asyncio.to_thread(until_empty)
+    await assert_reached(watcher)
+
+
+def until_empty() -> None:
+    try:
+        until(lambda: waiting() == 0)
+    finally:
+        connection.close()

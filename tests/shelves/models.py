@@ -53,7 +53,7 @@ class Book(models.Model):
     everything: Any = BookQuerySet.as_manager()
 
     class Meta:
-        ordering = ("position",)
+        ordering = ("position", "id")
 
 
 class Shelving(models.Model):
