@@ -82,8 +82,11 @@ class Payer:
 
     def _wait(self, failures: int) -> None:
         began = time.monotonic()
-        while not self._ended:
+        while True:
+            # first, so that what is told from here on ends the wait
             self._sooner.clear()
+            if self._ended:
+                return
             pause = LOOK_SECONDS
             if failures or self._publisher.owes():
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
