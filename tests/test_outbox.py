@@ -372,13 +372,13 @@ def test_a_drain_is_frozen(log: Listener, shop: Shop, monkeypatch: pytest.Monkey
 
 def test_a_connection_is_lost(log: Listener, shop: Shop) -> None:
     """A drain connects again."""
+    of_us = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    others = fetch(of_us)
     with draining() as (one,):
         raw("first", shop.one)
         until(lambda: waiting() == 0)
-        execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        for (pid,) in set(fetch(of_us)) - set(others):
+            execute("SELECT pg_terminate_backend(%s)", pid)
         raw("second", shop.one)
         until(lambda: waiting() == 0)
         assert one._thread is not None
