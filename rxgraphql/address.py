@@ -11,6 +11,7 @@ Options of redis-py's connections may follow as a query (`?ssl_ca_certs=/path`).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -51,6 +52,10 @@ OURS: Final = {
     "socket_timeout",
     "timeout",
 }
+# Commands that an event loop's client sends at one time, each on a connection of its own; the others wait
+MOST_COMMANDS: Final = 32
+# Seconds that one waits for that at most, in units of how long a command may take
+MOST_TURNS: Final = 5
 
 
 class _Pool(redis.sentinel.SentinelConnectionPool):
@@ -66,6 +71,25 @@ class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
         await super().disconnect(inuse_connections)
         if inuse_connections:
             await self.sentinel_manager.aclose()
+
+
+class _AsyncClient(redis.asyncio.Redis):
+    """Lets commands wait for their turn. redis-py refuses those for which its pool has no connection, and a crowd of
+    subscribers would be told that Redis is away."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._turns = asyncio.Semaphore(MOST_COMMANDS)
+        timeout = self.connection_pool.connection_kwargs["socket_timeout"]
+        self._patience = None if timeout is None else timeout * MOST_TURNS
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with asyncio.timeout(self._patience):
+            await self._turns.acquire()
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        finally:
+            self._turns.release()
 
 
 @dataclass(frozen=True)
@@ -118,14 +142,14 @@ class Address:
         if listens and not self._url.startswith("unix:"):
             options["socket_keepalive"] = True
         if not self._sentinels:
-            return redis.asyncio.Redis.from_url(self._url, **options)
+            return _AsyncClient.from_url(self._url, **options)
         sentinel: Any = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
             self._sentinels,
             sentinel_kwargs=self._for_sentinels(timeout, options),
             **options,
         )
         found: redis.asyncio.Redis = sentinel.master_for(
-            self._service, connection_pool_class=_AsyncPool, **self._for_server()
+            self._service, _AsyncClient, connection_pool_class=_AsyncPool, **self._for_server()
         )
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 import rxgraphql
-from rxgraphql.address import Address
+from rxgraphql.address import MOST_COMMANDS, Address
 from rxgraphql.errors import ConfigurationError
 from rxgraphql.log import namespace
 
@@ -135,3 +136,22 @@ def test_an_address_that_is_no_text(settings: Settings) -> None:
     settings.REDIS_URL = ["redis://host"]
     (error,) = checks.run_checks(tags=["rxgraphql"])
     assert "is list, not text" in error.msg
+
+
+async def test_a_crowd_of_commands(redis_url: str) -> None:
+    """More commands at one time than there are connections: they wait for each other, and none is refused, also when
+    some of those that wait are cancelled."""
+    client: Any = Address.parse(redis_url).async_client(2.0)
+    try:
+        tasks = [asyncio.create_task(client.echo(str(i))) for i in range(1000)]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [one for i, one in enumerate(found) if i % 3] == [
+            str(i).encode() for i in range(1000) if i % 3
+        ]
+        assert await client.echo("after") == b"after"
+        assert len(client.connection_pool._available_connections) <= MOST_COMMANDS
+    finally:
+        await client.aclose()
