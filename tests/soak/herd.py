@@ -26,15 +26,18 @@ from tests.soak.site import Room, Site, Slot
 
 # Seconds in which a last write must have reached everyone
 MARKER_SECONDS = 30.0
+# Rooms that get one
+MOST_MARKED = 50
 
 
 @dataclass(frozen=True)
 class Way:
-    """How they come back: with cursors or as new pages; and what is in the cache."""
+    """How they come back: with cursors or as new pages; what is in the cache; to one room or each to its own."""
 
     name: str
     cursors: bool
     cache: bool
+    own_rooms: bool = False
 
 
 WAYS = (
@@ -42,6 +45,8 @@ WAYS = (
     Way("cursors, no cache", cursors=True, cache=False),
     Way("pages", cursors=False, cache=True),
     Way("pages, no cache", cursors=False, cache=False),
+    Way("own rooms", cursors=False, cache=False, own_rooms=True),
+    Way("own rooms, cursors", cursors=True, cache=True, own_rooms=True),
 )
 
 
@@ -135,28 +140,28 @@ async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, 
     known = {field.name for field in fields(Options)}
     options = Options(**{**vars(base), **{k: v for k, v in given.items() if k in known}})
     (room,) = await sync_to_async(world.prepare)(1, options.rows)
+    own = [way for way in options.ways if way.own_rooms]
+    rooms = await sync_to_async(world.make_rooms)(options.clients if own else 0, 5)
     site = Site(postgres, valkey, linger=1.0, cache_ttl=60)
-    report = Report("herd", ("how", "loads", "parts", "snapshots", *TIMES, "peak MB", "errors"))
+    report = Report(
+        "herd", ("how", "loads", "parts", "snapshots", *TIMES, "peak MB", "connections", "errors")
+    )
     report.figures |= {"clients": options.clients, "rows": options.rows}
     # every so many of them fold what comes
-    clients = [Client(i, room, i % 50 == 0) for i in range(options.clients)]
+    herd = [Client(i, room, i % 50 == 0) for i in range(options.clients)]
+    crowd = [Client(i, own_room, i < MOST_MARKED) for i, own_room in enumerate(rooms)]
     try:
         await site.serve(1)
         (slot,) = site.slots
         began = asyncio.get_running_loop().time()
         # as on an ordinary day: they come one after the other
-        spread = options.clients / 200
-        delays = [i * spread / len(clients) for i in range(len(clients))]
-        await asyncio.gather(
-            *(c.come(slot, d, began) for c, d in zip(clients, delays, strict=True))
-        )
+        await asyncio.gather(*(client.come(slot, client.number / 200, began) for client in herd))
         for way in options.ways:
-            await _restart(site, slot, clients, way, options, report)
-        report.broken += [error for client in clients for error in client.errors]
+            await _restart(site, slot, crowd if way.own_rooms else herd, way, options, report)
         report.broken += slot.errors()
         return report
     finally:
-        await asyncio.gather(*(client.leave() for client in clients))
+        await asyncio.gather(*(client.leave() for client in herd + crowd))
         site.stop()
 
 
@@ -166,18 +171,22 @@ TIMES = ("p50 s", "p99 s", "all s", "mark s")
 async def _restart(
     site: Site, slot: Slot, clients: list[Client], way: Way, options: Options, report: Report
 ) -> None:
-    room, loop = clients[0].room, asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    rooms = list(dict.fromkeys(client.room for client in clients))
+    marked = rooms[:MOST_MARKED]
     await slot.kill()
     for client in clients:
         await client.leave()
         if not way.cursors:
             client.cursor = None
-    await sync_to_async(world.edit)(room, options.edits, f"edited before {way.name}")
+    for room in marked:
+        await sync_to_async(world.edit)(
+            room, options.edits // len(marked) or 1, f"edited before {way.name}"
+        )
     if not way.cache:
         await sync_to_async(_clear)(site)
     await slot.start()
     rng = random.Random(options.seed)
-    errors = sum(len(client.errors) for client in clients)
     began = loop.time()
     await asyncio.gather(
         *(client.come(slot, rng.uniform(0, options.within), began) for client in clients)
@@ -186,18 +195,22 @@ async def _restart(
     snapshots = sum(client.was_snapshot for client in clients)
     counts = await slot.counts()
     marking = loop.time()
-    await sync_to_async(world.mark)([room], "the mark")
+    await sync_to_async(world.mark)(marked, "the mark")
+    watching = [client for client in clients if client.room in marked]
     try:
         async with asyncio.timeout(MARKER_SECONDS):
-            await asyncio.gather(*(client.marked.wait() for client in clients))
+            await asyncio.gather(*(client.marked.wait() for client in watching))
     except TimeoutError:
-        silent = sum(not client.marked.is_set() for client in clients)
+        silent = sum(not client.marked.is_set() for client in watching)
         report.broken.append(f"{way.name}: {silent} clients are silent")
-    marked = loop.time() - marking
-    await sync_to_async(world.mark)([room], "no mark")
-    right = await sync_to_async(world.state)(room)
-    await _until_right(way, clients, right, report)
-    errors = sum(len(client.errors) for client in clients) - errors
+    mark_seconds = loop.time() - marking
+    await sync_to_async(world.mark)(marked, "no mark")
+    right = {room: await sync_to_async(world.state)(room) for room in marked}
+    await _until_right(way, watching, right, report)
+    errors = [error for client in clients for error in client.errors]
+    report.broken += [f"{way.name}: {error}" for error in errors]
+    for client in clients:
+        client.errors.clear()
     seconds = [client.seconds for client in clients]
     figures = {
         "loads": counts["loads"],
@@ -206,22 +219,23 @@ async def _restart(
         "p50 s": percentile(seconds, 50),
         "p99 s": percentile(seconds, 99),
         "all s": total,
-        "mark s": marked,
+        "mark s": mark_seconds,
         "peak MB": counts["most memory"] // 1024,
-        "errors": errors,
+        "connections": counts["connections"],
+        "errors": len(errors),
     }
     report.rows.append((way.name, *figures.values()))
     report.figures[way.name] = figures
-    if counts["loads"] > 1:
+    if counts["loads"] > len(rooms):
         report.broken.append(f"{way.name}: the state was loaded {counts['loads']} times")
 
 
 async def _until_right(
-    way: Way, clients: list[Client], right: dict[str, Any], report: Report
+    way: Way, clients: list[Client], right: dict[Room, dict[str, Any]], report: Report
 ) -> None:
     folding = [client for client in clients if client.folded is not None]
     until = asyncio.get_running_loop().time() + MARKER_SECONDS
-    while wrong := [client for client in folding if not _is_right(client, right)]:
+    while wrong := [client for client in folding if not _is_right(client, right[client.room])]:
         if asyncio.get_running_loop().time() > until:
             break
         await asyncio.sleep(0.05)

@@ -22,10 +22,17 @@ FEWEST, MOST = 5, 30
 def prepare(rooms: int, messages: int, users: int = 8) -> list[Room]:
     """Empties the database and makes the world anew."""
     call_command("flush", interactive=False, verbosity=0)
-    people = [User.objects.create(username=f"user-{i}") for i in range(users)]
+    for i in range(users):
+        User.objects.create(username=f"user-{i}")
     for name in ("urgent", "fun", "later"):
         Tag.objects.create(name=name)
-    return [make_room(f"room-{i}", people, messages) for i in range(rooms)]
+    return make_rooms(rooms, messages)
+
+
+def make_rooms(count: int, messages: int) -> list[Room]:
+    people = list(User.objects.order_by("pk"))
+    begin = RoomModel.objects.count()
+    return [make_room(f"room-{begin + i}", people, messages) for i in range(count)]
 
 
 def make_room(name: str, people: list[User], messages: int) -> Room:
