@@ -438,3 +438,14 @@ async def test_subscribers(number: int, hub: Hub, transactional_db: None, redis_
         event = await watcher.next()
     assert event["kind"] == "CHANGE"
     assert watcher.state() == await sync_to_async(expected)(ShelfChannel, "a")
+
+
+def test_generic_relations() -> None:
+    """`add()` of a generic relation is seen as that of a foreign key; that of a link needs no help."""
+    from django.contrib.contenttypes.fields import create_generic_related_manager
+
+    generic: Any = create_generic_related_manager(LiveManager, None)
+    assert hasattr(generic.add, "__wrapped__")
+    assert generic.add.__wrapped__.alters_data
+    assert generic.add.alters_data
+    assert not hasattr(type(Book(pk=1).genres).add, "__wrapped__")

@@ -613,3 +613,37 @@ def until_empty() -> None:
         until(lambda: waiting() == 0)
     finally:
         connection.close()
+
+
+def rename(shop: Shop) -> None:
+    shop.one.title = "saved"
+    shop.one.save()
+
+
+def make_anew(shop: Shop) -> None:
+    with transaction.atomic():
+        pk = shop.two.pk
+        shop.two.delete()
+        Book.everything.create(pk=pk, shelf=shop.shelf, title="reborn", position=8)
+
+
+@pytest.mark.parametrize("change", [rename, make_anew])
+async def test_what_was_told_already(
+    change: Callable[[Shop], None], hub: Hub, log: Listener
+) -> None:
+    """A save is told by its process, and by the outbox once more: the subscriber has one event of it."""
+    shop = await sync_to_async(Shop)()
+    await sync_to_async(drain)("default")
+    watcher = await Watcher.open(hub, ShelfChannel, "a", "a")
+    await asyncio.to_thread(hub.outbox.stop)
+    await sync_to_async(change)(shop)
+    async with asyncio.timeout(PATIENCE):
+        await watcher.next()
+    assert watcher.state() == await sync_to_async(expected)(ShelfChannel, "a")
+    assert await sync_to_async(drain)("default") > 0
+    shop.three.title = "the next"
+    await shop.three.asave()
+    async with asyncio.timeout(PATIENCE):
+        event = await watcher.next()
+    assert [book["title"] for book in event["books"]] == ["the next"]
+    assert (event["removed"], event["lists"]) == ([], [])
