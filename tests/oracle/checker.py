@@ -345,7 +345,7 @@ def check_links_are_known(journal: Journal, histories: Iterable[Iterable[Told]])
     ]
 
 
-def last_events(key: Key, history: list[Told], upto: int, most: int = 8) -> list[str]:
+def last_events(key: Key, history: list[Told], upto: int, most: int = 12) -> list[str]:
     """The client's last events that tell of the row, one line each, and the next ones."""
     lines = []
     for index, told in enumerate(history):
@@ -360,7 +360,7 @@ def last_events(key: Key, history: list[Told], upto: int, most: int = 8) -> list
             for at in event["lists"]
             if key == at["node"] or key in (*at["removed"], *at["inserted"])
         ]
-        if said or index == upto:
+        if said or upto - 5 < index <= upto + 1:
             lines.append(
                 f"  #{index} at {told.at:.3f} {event['kind']} {event['cursor']} by {told.worker}, "
                 f"connection {told.connection}: {'; '.join(said) or 'nothing of it'}"

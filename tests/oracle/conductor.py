@@ -27,22 +27,28 @@ from tests.oracle.checker import (
 )
 from tests.oracle.client import Client, Slot
 from tests.oracle.state import difference
-from tests.services import ROOT, Postgres, Service, Uvicorn, Valkey, _end_with_parent
+from tests.services import ROOT, Postgres, Uvicorn, Valkey, _end_with_parent
 
 # Seconds until the first clients must have their snapshots
 PATIENCE = 20.0
 # What is logged as an error for good reason while something is broken: these beginnings, with any of these faults
 EXPECTED_ERRORS = {
     r"rxgraphql\.(live|hub): .* could not be (loaded|brought up to date|looked at again)": {
-        *("postgres", "redis-normal", "redis-restart", "redis-pause"),
+        *("postgres", "redis-normal", "redis-restart", "redis-pause", "freeze", "lapse"),
     },
-    r"rxgraphql\.hub: The leases could not be renewed": {"redis-restart", "redis-pause"},
+    r"rxgraphql\.live: A part of .* could not be loaded": {"postgres"},
+    r"rxgraphql\.follower: (The leases could not be renewed|Redis is away)": {
+        *("redis-restart", "redis-pause", "freeze", "lapse"),
+    },
     r"rxgraphql\.publish: The changed rows could not be read": {"postgres"},
     r"rxgraphql\.authorize: ": {"postgres"},
 }
 # Codes with which a subscription may end while something is broken
 EXPECTED_CODES = {
-    "UNAVAILABLE": {"redis-normal", "redis-pubsub", "redis-restart", "redis-pause", "flushall"},
+    "UNAVAILABLE": {
+        *("redis-normal", "redis-pubsub", "redis-restart", "redis-pause", "flushall"),
+        *("freeze", "lapse"),
+    },
     "DATABASE_ERROR": {"postgres"},
 }
 _runs = itertools.count(1)
@@ -60,7 +66,7 @@ class Config:
     # for each of the two boards
     clients: int = 5
     sabotage: str = ""
-    # whether triggers note what is written, and a process drains what they noted
+    # whether triggers note what is written, and the servers drain what they noted
     outbox: bool = False
     # seconds between two faults
     pace: float = 2.0
@@ -116,7 +122,6 @@ class Conductor:
         self.failures: list[str] = []
         self.writer_errors: list[str] = []
         self._processes: list[Process] = []
-        self._drain: Service | None = None
         self._began = time.monotonic()
 
     def clock(self) -> float:
@@ -138,13 +143,6 @@ class Conductor:
     def start_server(self, slot: Slot) -> None:
         slot.server = Uvicorn(
             "tests.oracle.asgi:application", env=self.env(slot.name), access_log=False
-        )
-
-    def start_drain(self) -> Service:
-        return Service(
-            [sys.executable, "-m", "django", "rxtriggers", "drain", "--forever"],
-            env=self.env("drain"),
-            cwd=ROOT,
         )
 
     async def write(self, name: str, count: int, kill_at: int) -> None:
@@ -223,8 +221,6 @@ class Conductor:
 
     async def run(self, boards: list[int]) -> Result:
         await asyncio.gather(*(asyncio.to_thread(self.start_server, slot) for slot in self.slots))
-        if self.config.outbox:
-            self._drain = await asyncio.to_thread(self.start_drain)
         self._began = time.monotonic()
         self.clients = [
             Client(f"client-{board}-{i}", board, self.slots, self.config.seed, self.clock)
@@ -303,8 +299,6 @@ class Conductor:
                 slot.server.stop()
 
         await asyncio.gather(*(asyncio.to_thread(stop, slot) for slot in self.slots))
-        if self._drain is not None:
-            await asyncio.to_thread(self._drain.stop)
 
     async def _judge(self, seconds: float) -> Result:
         journal = Journal(
@@ -320,11 +314,8 @@ class Conductor:
         violations += check_links_are_known(journal, [c.history for c in self.clients])
         for slot in self.slots:
             self.failures += unexpected(slot.name, slot.log, set(self.config.faults))
-        logs = [("writer", text) for text in self.writer_errors]
-        if self._drain is not None:
-            logs.append(("drain", self._drain.output.text))
-        for name, text in logs:
-            self.failures += unexpected(name, text, set(self.config.faults))
+        for text in self.writer_errors:
+            self.failures += unexpected("writer", text, set(self.config.faults))
         if self.config.exercised:
             self._judge_counts()
         return Result(
@@ -339,6 +330,7 @@ class Conductor:
         )
 
     def _judge_errors(self, client: Client) -> None:
+        unknown: dict[str, list[float]] = {}
         for at, text in client.errors:
             self.counts["errors told to clients"] += 1
             codes = re.findall(r'"code": "(\w+)"', text)
@@ -346,7 +338,10 @@ class Conductor:
                 EXPECTED_CODES.get(code, set()) & set(self.config.faults) for code in codes
             )
             if not known or "Traceback" in text:
-                self.failures.append(f"{client.name} was told at {at:.2f}: {text[:300]}")
+                unknown.setdefault(text[:300], []).append(at)
+        for text, times in unknown.items():
+            when = f"{len(times)} times, first at {times[0]:.2f}"
+            self.failures.append(f"{client.name} was told {when}: {text}")
 
     def _judge_counts(self) -> None:
         """A run in which nothing happened shows nothing."""

@@ -20,13 +20,15 @@ def kill_matrix(site: Site, seed: int, only: str = "") -> int:
     chosen = {name: one for name, one in SABOTAGES.items() if only in name}
     rows = []
     healthy = True
-    for faults in sorted({one.faults for one in chosen.values()}):
-        result = report.run(site, config_of(seed, faults))
+    for faults, count in sorted({(one.faults, one.transactions) for one in chosen.values()}):
+        result = report.run(site, config_of(seed, faults, count))
         rows.append(row(result, "nothing, with " + (", ".join(faults) or "no faults")))
         healthy &= result.passed
         print(rows[-1], flush=True)
     for name, one in chosen.items():
-        result, tried = attempts(site, replace(config_of(seed, one.faults), sabotage=name))
+        result, tried = attempts(
+            site, replace(config_of(seed, one.faults, one.transactions), sabotage=name)
+        )
         rows.append(row(result, name, tried))
         healthy &= not result.passed
         print(rows[-1], flush=True)
@@ -34,8 +36,8 @@ def kill_matrix(site: Site, seed: int, only: str = "") -> int:
     return 0 if healthy else 1
 
 
-def config_of(seed: int, faults: tuple[str, ...]) -> Config:
-    return Config(seed, 600, faults, settle=8.0, exercised=False)
+def config_of(seed: int, faults: tuple[str, ...], transactions: int) -> Config:
+    return Config(seed, transactions, faults, settle=8.0, exercised=False)
 
 
 def attempts(site: Site, config: Config) -> tuple[Result, int]:

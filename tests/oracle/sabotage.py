@@ -308,6 +308,8 @@ class Sabotage:
     process: str
     do: Callable[[], None]
     faults: tuple[str, ...] = ()
+    # of each of some runs
+    transactions: int = 600
 
 
 SABOTAGES: dict[str, Sabotage] = {
@@ -323,8 +325,8 @@ SABOTAGES: dict[str, Sabotage] = {
     "epoch check off": Sabotage("server", no_epoch_check, ("flushall",)),
     "highest ticket wins": Sabotage("server", highest_ticket_wins),
     "unknown rows from any entry": Sabotage("server", unknown_rows_from_any_entry),
-    "generations off": Sabotage("server", no_generations, ("lapse",)),
-    "promise not waited for": Sabotage("server", no_promise, ("lapse",)),
+    "generations off": Sabotage("server", no_generations, ("lapse",), 180),
+    "promise not waited for": Sabotage("server", no_promise, ("lapse",), 180),
     "entries don't wait for loads": Sabotage("server", no_waiting),
     "any cursor continues": Sabotage("server", any_digest),
     "one holder is all": Sabotage("server", one_holder),
