@@ -120,6 +120,8 @@ class Back:
 
     def _arrived(self, began: float, text: str) -> float:
         while True:
-            room = json.loads(self._client.recv(PATIENCE))["payload"]["data"]["room"]
+            data = json.loads(self._client.recv(PATIENCE))["payload"]["data"]
+            # none: that Redis is away is told, too
+            room = data["room"] if data else {"messages": []}
             if text in [message["text"] for message in room["messages"]]:
                 return (time.perf_counter() - began) * 1e3
