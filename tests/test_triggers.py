@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import StringIO
 from typing import Any
@@ -11,8 +11,10 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from pytest_django import Settings
 
 from rxgraphql.triggers import OUTBOX
+from tests.services import Valkey
 from tests.test_managers import Shop
 
 pytestmark = [
@@ -299,6 +301,21 @@ def test_remove(transactional_db: None, redis_url: str) -> None:
     assert rxtriggers("remove") == ""
     with pytest.raises(CommandError, match="rxtriggers install"):
         rxtriggers("status")
+
+
+@needs_postgres
+def test_remove_without_redis(
+    shop: Shop, start_valkey: Callable[..., Valkey], settings: Settings
+) -> None:
+    """It can be removed when Redis has gone for good, and says what that costs."""
+    server = start_valkey()
+    server.kill()
+    settings.REDIS_URL = server.url
+    execute("UPDATE shelves_book SET title = 'raw' WHERE position = 1")
+    with pytest.raises(CommandError, match="Nothing was lost"):
+        rxtriggers("drain")
+    assert "not published" in rxtriggers("remove")
+    assert fetch(f"SELECT to_regclass('{OUTBOX}')") == [(None,)]
 
 
 @needs_postgres

@@ -89,7 +89,10 @@ class Command(BaseCommand):
         for name in triggers.remove_triggers():
             self.stdout.write(f"removed from {name}")
         if triggers.is_installed():
-            drain(triggers.connection.alias)
+            try:
+                drain(triggers.connection.alias)
+            except LogUnavailableError as error:
+                self.stderr.write(f"What waited is not published: {error}")
             triggers.remove_outbox()
             self.stdout.write(f"removed {triggers.outbox}")
 
