@@ -77,7 +77,7 @@ class Audience:
     def since(self, serial: int) -> Payload | None:
         """The way from that state to the one now, in one event; None where only a snapshot leads there."""
         if serial not in self._ways:
-            change = self.live.history.since(serial, self.live.replica)
+            change = self.live.history.since(serial)
             self._ways[serial] = (
                 None
                 if change is None

@@ -179,6 +179,10 @@ class CacheAdmin:
         """How many were removed."""
         return sum(self._client.unlink(*names) for names in self._batches(channel, key))
 
+    def end_epoch(self) -> None:
+        """Has every process load its states anew: no state of before is put or taken any more."""
+        self._client.delete(self._keys.epoch)
+
     def expire(self, seconds: float, channel: str = "", key: str | None = None) -> int:
         """Lets them live for so many seconds from now; how many there were."""
         count = 0
@@ -216,10 +220,11 @@ def server_url() -> str | None:
 
 
 def clear_after_migrate() -> None:
-    """Removes every state: what a migration changed, no signal tells. Never raises."""
+    """Removes every state, those that processes hold too: what a migration changed, no signal tells. Never raises."""
     try:
         if url := server_url():
             with CacheAdmin(url) as admin:
                 admin.clear()
+                admin.end_epoch()
     except Exception as error:
         logger.warning("The state cache was not cleared after migrating: %s", error)

@@ -1,6 +1,8 @@
 """What a replica's last changes were, so that whoever holds one of its former states can be brought up to date.
 
-    change -> Moment -> since(serial) -> one Change: the difference between the state then and the state now
+    record(change)     -> the state's serial and digest
+    serial_of(digest)  -> which of our states showed the same as the one that a client holds
+    since(serial)      -> one Change: the difference between the state then and the state now
 
 Newest wins: of a node that changed ten times the change tells the last value, once.
 """
@@ -11,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from rxgraphql.change import ALL, Change, list_changes
+from rxgraphql.digest import Digest
 
 if TYPE_CHECKING:
     from rxgraphql.graph import Graph
@@ -22,41 +25,67 @@ MOST_REMEMBERED: Final = 20_000
 
 
 class History:
-    """The last changes of one replica. `serial` counts them, and names the state that each led to."""
+    """The last changes of one graph. `serial` counts them, and names the state that each led to."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph, seed: str) -> None:
         self.serial = 0
+        self._graph = graph
         self._moments: deque[Change] = deque()
         self._size = 0
+        self._digest = Digest(graph, seed)
+        # the last state that had the digest
+        self._serials: dict[str, int] = {}
 
     @property
     def oldest(self) -> int:
         """The serial of the oldest state from which the way is still known."""
         return self.serial - len(self._moments)
 
-    def record(self, change: Change, graph: Graph) -> None:
+    def record(self, change: Change) -> None:
+        """The graph went through the change."""
         self.serial += 1
         self._moments.append(change)
         self._size += _size(change)
-        most = min(MOST_REMEMBERED, max(LEAST_REMEMBERED, len(graph.nodes)))
+        most = min(MOST_REMEMBERED, max(LEAST_REMEMBERED, len(self._graph.nodes)))
         while self._size > most:
             self._size -= _size(self._moments.popleft())
+        if self._digest.is_asked_for:
+            self._digest.update(change)
+            self.digest()
+            while (first := next(iter(self._serials))) and self._serials[first] < self.oldest:
+                del self._serials[first]
 
     def restart(self) -> None:
-        """The state was loaded anew: no way leads there from the ones before."""
+        """The graph was filled anew: no way leads there from the states before."""
         self.serial += 1
         self._moments.clear()
         self._size = 0
+        self._digest.restart()
+        self._serials.clear()
 
-    def since(self, serial: int, graph: Graph) -> Change | None:
-        """The difference between the state of that serial and the graph as it is; None if it isn't known any more."""
+    def digest(self) -> str:
+        """Of the state as it is now. From the first time on each state's is noted."""
+        text = self._digest.text()
+        # at the end, also if an older state had it
+        self._serials.pop(text, None)
+        self._serials[text] = self.serial
+        return text
+
+    def serial_of(self, digest: str) -> int | None:
+        """The serial of a state that showed the same, if the way from there is known."""
+        self.digest()
+        serial = self._serials.get(digest)
+        return None if serial is None or serial < self.oldest else serial
+
+    def since(self, serial: int) -> Change | None:
+        """The difference between the state of that serial and the one now; None if the way isn't known any more."""
         if serial < self.oldest:
             return None
         skipped = len(self._moments) - (self.serial - serial)
         moments = [moment for i, moment in enumerate(self._moments) if i >= skipped]
         if len(moments) == 1:
             return moments[0]
-        return _merged(moments, graph)
+        return _merged(moments, self._graph)
 
 
 def _size(change: Change) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
+
+import redis
 
 from rxgraphql.address import Address
 from rxgraphql.errors import LogUnavailableError
@@ -61,12 +63,9 @@ class HubLog:
 
     async def range(self, first: int, last: int, count: int) -> list[bytes]:
         """The frames of these sequences that the log still has, `count` at most. Raises LogUnavailableError."""
-        try:
-            found: Any = await self.client.xrange(
-                self.keys.log, f"{first}-0", f"{last}-9", count=count
-            )
-        except FAILURES as error:
-            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+        found = await self._ask(
+            lambda: self.client.xrange(self.keys.log, f"{first}-0", f"{last}-9", count=count)
+        )
         return [fields[b"f"] for _, fields in found]
 
     async def watch(self, labels: Sequence[str], draw: bool = False) -> Position:
@@ -74,10 +73,8 @@ class HubLog:
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        try:
-            reply: Any = await self._watch(keys=keys, args=[nonce(), LEASE_MS, int(draw)])
-        except FAILURES as error:
-            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+        arguments: list[str | int] = [nonce(), LEASE_MS, int(draw)]
+        reply = await self._ask(lambda: self._watch(keys=keys, args=arguments))
         epoch, counter, sequence, promised, *generations = reply
         return Position(
             epoch.decode(),
@@ -86,6 +83,16 @@ class HubLog:
             promised / 1000,
             dict(zip(labels, generations, strict=True)),
         )
+
+    async def _ask(self, command: Callable[[], Any]) -> Any:
+        """The reply. A connection that the server has closed since its last use is no reason to fail: once more."""
+        try:
+            try:
+                return await command()
+            except redis.ConnectionError:
+                return await command()
+        except FAILURES as error:
+            raise LogUnavailableError(f"Redis can't be reached: {error}") from error
 
     async def hang_up(self) -> None:
         """Breaks the connection that listens: `frame()` raises, and whoever waits there connects again."""

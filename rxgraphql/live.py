@@ -21,7 +21,6 @@ from rxgraphql.audience import Audience, Subscriber
 from rxgraphql.change import Change
 from rxgraphql.channel import registry
 from rxgraphql.cursor import Cursor
-from rxgraphql.digest import Digest
 from rxgraphql.errors import (
     ChannelError,
     LogUnavailableError,
@@ -46,6 +45,8 @@ logger = logging.getLogger("rxgraphql.live")
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 # Seconds between two loads of the whole state, the first time and at most
 RELOAD_FIRST, RELOAD_MOST = 0.1, 5.0
+# Loads of a part of the state that may fail before the whole is loaded instead
+MOST_ATTEMPTS = 4
 # Seconds between two comparisons with the database that nobody waits for
 REFRESH_PAUSE = 0.5
 # Entries that wait for a load; when there are more, the state is loaded whole instead
@@ -73,19 +74,16 @@ class LiveReplica:
     ) -> None:
         self.replica = Replica(channel, pk)
         self.audiences: dict[Hashable, Audience] = {}
-        self.history = History()
+        self.history = History(self.replica, f"{registry.built.layout} {channel.field_name} {pk}")
         self.ended = False
         # where the state stands: the last entry that was applied, and its epoch
         self.epoch = ""
         self.sequence = 0
         # the ticket drawn before the whole state was last read from the database
         self.read_at = 0
-        self._digest = Digest(self.replica, f"{registry.built.layout} {channel.field_name} {pk}")
-        # which of our states had the digest
-        self._serials: dict[str, int] = {}
         # someone waits who wants to resume: our states from the first on have digests
         self.expects_cursors = False
-        self._load = load
+        self._load_now = load
         self._stand = stand
         self._on_end = on_end
         self._warm = warm
@@ -176,10 +174,11 @@ class LiveReplica:
 
     async def restore(self, mark: Mark, saved: Saved, frames: list[bytes]) -> bool:
         """Takes the state that another process had, and the entries after it. False: it must be loaded after all."""
+        self._stop_if_cancelled()
         self.replica.restore(saved)
-        self._forget()
+        self.history.restart()
         if self.expects_cursors:
-            self._note_digest()
+            self.history.digest()
         self.epoch, self.sequence, highest = mark.epoch, mark.sequence, mark.highest
         for frame in frames:
             entry = read(frame)
@@ -198,7 +197,7 @@ class LiveReplica:
                 if self.replica.must_reload:
                     return False
                 if change:
-                    self._remember(change)
+                    self.history.record(change)
         if self.replica.root is None:
             return False
         self._loaded_once = True
@@ -207,33 +206,7 @@ class LiveReplica:
     def cursor(self) -> str:
         """Of the state as it is now."""
         ahead = self.replica.loaded_end
-        return str(Cursor(self.epoch, self.sequence, ahead, self._note_digest()))
-
-    def serial_of(self, digest: str) -> int | None:
-        """The serial of a state that showed the same, if the way from there to the one now is known."""
-        self._note_digest()
-        serial = self._serials.get(digest)
-        return None if serial is None or serial < self.history.oldest else serial
-
-    def _note_digest(self) -> str:
-        text = self._digest.text()
-        self._serials[text] = self.history.serial
-        return text
-
-    def _remember(self, change: Change) -> None:
-        self.history.record(change, self.replica)
-        if self._digest.is_asked_for:
-            self._digest.update(change)
-            self._note_digest()
-            for digest, serial in list(self._serials.items()):
-                if serial >= self.history.oldest:
-                    break
-                del self._serials[digest]
-
-    def _forget(self) -> None:
-        self.history.restart()
-        self._digest.restart()
-        self._serials.clear()
+        return str(Cursor(self.epoch, self.sequence, ahead, self.history.digest()))
 
     # ------------------------------------------------------------------------------------------ entries
 
@@ -300,6 +273,21 @@ class LiveReplica:
         self._tell_news()
         return self._task
 
+    async def _load(self, wanted: Wanted, held: Collection[str]) -> tuple[Loaded, int, int]:
+        """Reads what is wanted, for the task that is under way.
+
+        A task that was cancelled may not notice: Python 3.11's asyncio.wait_for(), in which redis-py waits, swallows
+        that when its answer comes in the same moment. It must not touch the state that another one sees to now.
+        """
+        try:
+            return await self._load_now(wanted, held)
+        finally:
+            self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
+        if self._task is not asyncio.current_task():
+            raise asyncio.CancelledError
+
     def _tell_news(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
@@ -355,7 +343,7 @@ class LiveReplica:
         """Loads until nothing that the event leads to is missing, then tells it whole."""
         try:
             while wanted:
-                loaded, start, end = await self._load(wanted, self.replica.nodes)
+                loaded, start, end = await self._load_patiently(wanted)
                 wanted = self.replica.absorb(loaded, start, end)
         except asyncio.CancelledError:
             raise
@@ -366,13 +354,34 @@ class LiveReplica:
         self._rest()
         self._tell()
 
+    async def _load_patiently(self, wanted: Wanted) -> tuple[Loaded, int, int]:
+        """Whatever fails for a while must not cost every subscriber a snapshot; whoever comes meanwhile is told."""
+        pause, attempts = RELOAD_FIRST, 0
+        while True:
+            try:
+                found = await self._load(wanted, self.replica.nodes)
+            except LogUnavailableError:
+                self._failure = unavailable()
+            except Exception:
+                attempts += 1
+                if attempts == MOST_ATTEMPTS:
+                    raise
+                logger.exception("A part of %s could not be loaded.", self.replica.root_key)
+                self._failure = database_failed()
+            else:
+                self._failure = None
+                return found
+            self._tell_news()
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, RELOAD_MOST)
+
     def _tell(self) -> None:
         change: Change = self.replica.finish()
         if self.replica.must_reload:
             self.reload()
             return
         if change:
-            self._remember(change)
+            self.history.record(change)
             for audience in list(self.audiences.values()):
                 audience.tell(change)
         if self.replica.root is None:
@@ -445,7 +454,7 @@ class LiveReplica:
 
     def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
         found = self.replica.replace(loaded, start, end)
-        self._forget()
+        self.history.restart()
         self._loaded_once = True
         if found:
             for audience in self.audiences.values():

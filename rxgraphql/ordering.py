@@ -179,7 +179,7 @@ def _computable(field: Any, connection: Any) -> bool:
         # SQLite compares text byte by byte, as Python does; others by a collation that Python does not know
         return connection.vendor == "sqlite" and not getattr(field, "db_collation", None)
     if isinstance(field, models.DecimalField):
-        return (field.max_digits or 99) <= 18
+        return _fits_a_number(field)
     return isinstance(
         field,
         models.IntegerField
@@ -193,6 +193,11 @@ def _computable(field: Any, connection: Any) -> bool:
     )
 
 
+def _fits_a_number(field: Any) -> bool:
+    """Whether the decimals, without their point, are numbers of 64 bits: larger ones fit into no entry of the log."""
+    return field.decimal_places is not None and (field.max_digits or 99) <= 18
+
+
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -202,8 +207,8 @@ def primitive_of(field: Any) -> Callable[[Any], Primitive]:
     """How a raw column value becomes a number or text that keeps its order; keys become text."""
     if field.is_relation or field.primary_key:
         return _key
-    if isinstance(field, models.DecimalField) and field.decimal_places is not None:
-        places = field.decimal_places
+    if isinstance(field, models.DecimalField) and _fits_a_number(field):
+        places = field.decimal_places or 0
         return lambda value: None if value is None else int(decimal.Decimal(value).scaleb(places))
     return primitive
 

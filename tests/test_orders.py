@@ -114,8 +114,7 @@ class Reader:
         self.whole = False
         self.steps: deque[Any] = deque([self.subscribe])
         self.mirror = Mirror()
-        self.history = History()
-        self.digest = Digest(self.replica, "")
+        self.history = History(self.replica, "")
         # clients that went away, each with what it had, at which serial
         self.away: list[tuple[int, Mirror]] = []
         self.rng = rng
@@ -159,7 +158,6 @@ class Reader:
             assert self.replica.replace(self.loaded, self.start, end)
             self.mirror = Mirror()
             self.history.restart()
-            self.digest.restart()
             for node in self.replica.nodes.values():
                 if not node.type.is_hidden:
                     self.see(node)
@@ -169,7 +167,7 @@ class Reader:
                             self.mirror.lists[node.key, edge.name] = [
                                 n.key for n in node.child_nodes(edge)
                             ]
-            self.digest.text()
+            self.history.digest()
             self.next()
             return
         if self.comparing:
@@ -223,8 +221,7 @@ class Reader:
 
     def fold(self, change: Change) -> None:
         if change:
-            self.history.record(change, self.replica)
-            self.digest.update(change)
+            self.history.record(change)
         for node in {**change.fields, **change.edges}:
             self.see(node)
         self.mirror.fold(change)
@@ -259,9 +256,9 @@ class Reader:
     def check_who_comes_back(self) -> None:
         """Whoever went away at some state has this one after one event, and equal states have equal digests."""
         fresh = Digest(self.replica, "")
-        assert self.digest.text() == fresh.text()
+        assert self.history.digest() == fresh.text()
         for serial, mirror in self.away:
-            change = self.history.since(serial, self.replica)
+            change = self.history.since(serial)
             if change is not None:
                 # twice: it must change nothing
                 mirror.fold(change)

@@ -14,14 +14,16 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 
 from rxgraphql import follower
+from rxgraphql.change import Change
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import ChannelError
 from rxgraphql.follower import Follower
+from rxgraphql.history import History
 from rxgraphql.hub import Hub
-from rxgraphql.live import LiveReplica
 from rxgraphql.schema import get_schema
 from tests import changes
-from tests.changes import CHANGES, Change, World
+from tests.changes import CHANGES, World
+from tests.changes import Change as Change_
 from tests.chat.channels import RoomChannel
 from tests.chat.models import Message, Room
 from tests.folding import Watcher, document, expected
@@ -110,7 +112,7 @@ async def converge(watcher: Watcher) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-async def test_what_happened_meanwhile_arrives(hub: Hub, world: World, change: Change) -> None:
+async def test_what_happened_meanwhile_arrives(hub: Hub, world: World, change: Change_) -> None:
     """Whatever it was, one event without a snapshot tells the difference."""
     page = await Page.open(hub, world)
     await page.leave()
@@ -123,7 +125,7 @@ async def test_what_happened_meanwhile_arrives(hub: Hub, world: World, change: C
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 async def test_resumed_at_another_process(
-    hub: Hub, other: Hub, world: World, change: Change
+    hub: Hub, other: Hub, world: World, change: Change_
 ) -> None:
     """Another process that has watched the same continues where the first one left off."""
     await watch(other, world)
@@ -248,13 +250,16 @@ async def test_cursor_of_an_older_epoch(hub: Hub, world: World, flush: Callable[
     assert page.watcher.folded.snapshots == 2
 
 
-async def test_ahead_of_the_other_process(hub: Hub, other: Hub, world: World) -> None:
+async def test_ahead_of_the_other_process(
+    hub: Hub, other: Hub, world: World, settings: Any
+) -> None:
     """The first process has loaded a row ahead of its entry, and the reader has seen it.
 
     A writer commits and is held up before its ticket. The first process loads, the reader sees the new text and goes
     to the second process, which knows the log as far as the first one, but has the old text. A snapshot of that would
     go back.
     """
+    settings.RX_CACHE_TTL = 0
     table = Message._meta.db_table
     await watch(other, world)
     await sync_to_async(raw)(
@@ -295,18 +300,20 @@ async def test_equal_cursors_share_one_execution(
         await page.leave()
     await sync_to_async(changes.update)(world)
     await settle(hub, world)
-    audience: list[int] = []
-    since = LiveReplica.serial_of
+    ways: list[int] = []
+    merged = History.since
 
-    def counted(self: LiveReplica, digest: str) -> int | None:
-        audience.append(self._begun)
-        return since(self, digest)
+    def counted(self: History, serial: int) -> Change | None:
+        ways.append(serial)
+        return merged(self, serial)
 
-    monkeypatch.setattr(LiveReplica, "serial_of", counted)
+    monkeypatch.setattr(History, "since", counted)
     events = await asyncio.gather(*(page.come_back(hub) for page in pages))
     assert {event["kind"] for event in events} == {"CHANGE"}
     assert len({id(page.watcher.payload) for page in pages}) == 1
-    assert set(audience) == {1}
+    assert len(ways) == 1
+    (live,) = hub.replicas.values()
+    assert live._begun == 1
 
 
 async def test_slow_reader_gets_the_newest(hub: Hub, world: World, settings: Any) -> None:
