@@ -14,6 +14,7 @@ from tests.soak import counts
 
 _application = rxgraphql.asgi_application()
 counts.count_loads()
+counts.shorten()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

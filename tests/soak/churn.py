@@ -46,13 +46,22 @@ class Options:
     linger: float = 0.2
     cache_ttl: float = 1.0
     log_length: int = 300
-    # seconds between two looks at what is held
-    look: float = 2.0
-    patient: bool = True
+    # seconds between two counts of what is held
+    count_every: float = 2.0
+    # seconds between two looks of the follower; None: as it is
+    look: float | None = None
 
 
 SHORT = Options(
-    seconds=4.0, warm_up=3.0, clients=12, rooms=6, workers=1, writers=1, look=0.4, patient=False
+    seconds=3.0,
+    warm_up=1.5,
+    clients=12,
+    rooms=6,
+    workers=1,
+    writers=1,
+    count_every=0.4,
+    pause=0.03,
+    look=0.3,
 )
 
 
@@ -149,6 +158,7 @@ async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, 
         linger=options.linger,
         cache_ttl=options.cache_ttl,
         log_length=options.log_length,
+        look=options.look,
     )
     report = Report("churn", ("worker", *COLUMNS))
     try:
@@ -181,13 +191,13 @@ async def _live(life: Life, seconds: float, phase: int) -> tuple[list[dict[str, 
     looks: list[Looks] = [[] for _ in site.slots]
     began = time.monotonic()
     while (at := time.monotonic() - began) < seconds:
-        await asyncio.sleep(options.look)
+        await asyncio.sleep(options.count_every)
         for slot, line in zip(site.slots, looks, strict=True):
             line.append((at, await slot.counts()))
     life.ends.set()
     await asyncio.gather(*viewers)
     life.counts["transactions"] += await site.stop_writing()
-    return [await site.quiet(slot, keys=options.patient) for slot in site.slots], looks
+    return [await site.quiet(slot, keys=True) for slot in site.slots], looks
 
 
 COLUMNS = ("most replicas", "most tasks", "loads", "MB before", "MB after", "memory %", "objects %")

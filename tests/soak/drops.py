@@ -48,7 +48,7 @@ class Options:
     pace: float = 5.0
 
 
-SHORT = Options(clients=24, rooms=3, writers=1, drops=2, redis=1, kills=1, outage=0.5, pace=0.8)
+SHORT = Options(clients=24, rooms=3, writers=1, drops=2, redis=1, kills=1, outage=0.3, pace=0.4)
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ class Page:
     def _is_expected(self, message: dict[str, Any]) -> bool:
         return all(EXPECTED.get(code, set()) & self.fleet.broken for code in codes(message))
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it waits for an event on a new socket."""
+        return self.socket is None or bool(self._since)
+
     def topic(self) -> Any:
         return self.folded.nodes.get(f"Room:{self.room.pk}", {}).get("topic")
 
@@ -186,7 +191,16 @@ class Fleet:
         for fault in plan:
             self.counts[fault.__name__] += 1
             await fault()
+            await self._until_served()
             await asyncio.sleep(options.pace)
+
+    async def _until_served(self) -> None:
+        """Everyone has had an event since its socket was lost; who has not after a while is found silent at the end."""
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while any(page.is_lost for page in self.pages):
+            if asyncio.get_running_loop().time() > until:
+                return
+            await asyncio.sleep(0.02)
 
     async def drop(self) -> None:
         self.network.clear()
@@ -202,7 +216,8 @@ class Fleet:
         for page in self.rng.sample(self.pages, len(self.pages) // 2):
             page.lose("redis")
         await asyncio.sleep(self.options.outage / 2)
-        await asyncio.to_thread(self.site.valkey.start)
+        # not from another thread: it would be ended with that one
+        self.site.valkey.start()
         # workers are connected again after their longest pause
         asyncio.get_running_loop().call_later(5.0, self.broken.discard, "redis")
 

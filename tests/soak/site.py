@@ -128,7 +128,11 @@ class Site:
             "DATABASE_URL": database_url(postgres),
             "REDIS_URL": valkey.url,
             "RX_NAMESPACE": self.namespace,
-            **{f"RX_SOAK_{name.upper()}": str(value) for name, value in settings.items()},
+            **{
+                f"RX_SOAK_{name.upper()}": str(value)
+                for name, value in settings.items()
+                if value is not None
+            },
         }
 
     async def serve(self, count: int) -> None:
