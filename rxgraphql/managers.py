@@ -229,7 +229,7 @@ class LiveQuerySet(models.QuerySet[M]):
             return
         fields: list[Any] = [self.model._meta.get_field(name) for name in unique_fields]
         columns = [field.attname for field in fields]
-        values = {column: {getattr(obj, column) for obj in objs} - {None} for column in columns}
+        values = {column: [getattr(obj, column) for obj in objs] for column in columns}
         if not columns or any(
             hasattr(value, "resolve_expression") for found in values.values() for value in found
         ):
