@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Hashable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -35,7 +34,7 @@ from rxgraphql.outbox import Drains
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.warm import Warmth
-from rxgraphql.workers import workers
+from rxgraphql.workers import end, workers
 
 if TYPE_CHECKING:
     from rxgraphql.channel import StateChannel
@@ -133,9 +132,7 @@ class Hub:
         # what is under way would leave its connection to a log that is closed
         loads = [live.stop(unavailable()) for live in list(self.replicas.values())]
         self.replicas.clear()
-        for task in (*self.follower.hang_up(), *filter(None, loads)):
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        await end((*self.follower.hang_up(), *filter(None, loads)))
         await self.follower.close()
         await asyncio.to_thread(self.outbox.stop)
         await self.workers.stop()
@@ -261,6 +258,8 @@ class Hub:
     # ------------------------------------------------------------------------------------------ for the follower
 
     def take(self, entry: Entry, fresh: bool) -> None:
+        if entry.unknown:
+            self.reload(set(entry.unknown))
         for live in list(self.replicas.values()):
             if entry.layout == registry.built.layout:
                 live.feed(entry, fresh)

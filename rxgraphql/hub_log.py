@@ -89,6 +89,10 @@ class HubLog:
         try:
             try:
                 return await command()
+            except redis.ReadOnlyError:
+                # a demoted master behind an address that may lead to another one by now
+                await self.client.connection_pool.disconnect()
+                raise
             except redis.ConnectionError:
                 return await command()
         except FAILURES as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rxgraphql.blob import Captured, capture, pack, unpack
 from rxgraphql.cache import Anchor, StateCache
 from rxgraphql.errors import LogUnavailableError, RxError
-from rxgraphql.workers import workers
+from rxgraphql.workers import end, workers
 
 if TYPE_CHECKING:
     from rxgraphql.blob import Mark
@@ -127,6 +127,9 @@ class Warmth:
             for anchor, live in held.items()
             if anchor in self._kept and now > self._kept[anchor].until - live.cache_ttl / 2
         }
+        for anchor in [anchor for anchor in due if self._has_changed(held[anchor])]:
+            # its TTL is half over: better put what there is now than let the old one live on
+            del due[anchor], self._kept[anchor]
         for anchor in await cache.keep(due):
             self._kept.pop(anchor, None)
         for anchor, ttl in due.items():
@@ -152,9 +155,7 @@ class Warmth:
             ]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end(late)
 
     def _is_behind(self, live: LiveReplica) -> bool:
         kept = self._kept.get(live.anchor)

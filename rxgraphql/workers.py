@@ -1,10 +1,10 @@
-"""The threads in which a hub asks the database, each with a connection of its own."""
+"""Who works for a hub: threads that ask the database, each with a connection of its own; and how its tasks end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -78,6 +78,19 @@ class Workers:
             opened, self._opened = self._opened, {}
         for connection in opened.values():
             connection.close()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels the tasks until they have ended.
+
+    Once may not be enough: asyncio.wait_for() of Python 3.11, in which redis-py waits, swallows a cancel that comes in
+    the same moment as its answer.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
 # One for the process, whichever event loop asks: under WSGI each request has a loop of its own
