@@ -13,6 +13,7 @@ import random
 import selectors
 import socket
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -248,8 +249,6 @@ class Drain:
         self.end()
         if self._thread is not None:
             self._thread.join()
-        self._stop.close()
-        self._stopper.close()
 
     def end(self) -> None:
         """Has `run()` return; safe in a signal handler."""
@@ -258,20 +257,25 @@ class Drain:
             self._stopper.send(b"x")
 
     def run(self) -> None:
-        while not self._stopping.is_set():
-            pause = INSTALLED_SECONDS
-            outbox = Outbox(self.using)
-            try:
-                if outbox.is_installed():
-                    outbox.listen()
-                    self._drain(outbox)
-                self._failures = 0
-            except Exception as error:
-                pause = self._failed(error)
-            finally:
-                outbox.close()
-                connections.close_all()
-            self._stopping.wait(pause * (0.5 + random.random()))
+        with self._stop, self._stopper:
+            while not self._stopping.is_set():
+                pause = self._attempt()
+                self._stopping.wait(pause * (0.5 + random.random()))
+
+    def _attempt(self) -> float:
+        """Drains until it is stopped, until something fails, or not at all; gives the seconds to the next attempt."""
+        outbox = Outbox(self.using)
+        try:
+            if outbox.is_installed():
+                outbox.listen()
+                self._drain(outbox)
+            self._failures = 0
+            return INSTALLED_SECONDS
+        except Exception as error:
+            return self._failed(error)
+        finally:
+            outbox.close()
+            connections.close_all()
 
     def _drain(self, outbox: Outbox) -> None:
         """Round after round, until it is stopped. Raises what `round()` raises."""
@@ -311,6 +315,8 @@ class Drains:
             self._drains = [Drain(using) for using in drained()]
             for one in self._drains:
                 one.start()
+                # a hub whose event loop has ended without a word is nobody's any more
+                weakref.finalize(self, one.end)
 
     def stop(self) -> None:
         """Blocks until what they have in hand is done, or given back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -422,6 +423,19 @@ def test_no_connection_stays(log: Listener, shop: Shop) -> None:
         raw("raw", shop.one)
         until(lambda: waiting() == 0)
     until(lambda: fetch(count) == before)
+
+
+def test_a_hub_that_nobody_stopped(log: Listener) -> None:
+    """Its drains end with it."""
+    drains = outboxes.Drains()
+    drains.start()
+    (thread,) = [one._thread for one in drains._drains]
+    assert thread is not None
+    assert thread.is_alive()
+    del drains
+    gc.collect()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_databases() -> None:
