@@ -229,6 +229,6 @@ def _judge(
     )
     report.figures[slot.name] = dict(zip(COLUMNS, report.rows[-1][1:], strict=True))
     broken = differences(before, after, [name for name in SAME if name != "other connections"])
-    if after["descriptors"] > before["descriptors"] + MOST_DESCRIPTORS:
-        broken += differences(before, after, ["descriptors"])
+    if after["other descriptors"] > before["other descriptors"] + MOST_DESCRIPTORS:
+        broken += differences(before, after, ["other descriptors"])
     report.broken += [f"{slot.name}: {text}" for text in broken]

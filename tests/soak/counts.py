@@ -48,6 +48,7 @@ def counts() -> dict[str, Any]:
     tasks = Counter(_name(task) for task in asyncio.all_tasks())
     log = own.follower.log
     objects = gc.get_objects()
+    connections = {"connections": 0} if log is None else _connections(log.client)
     return {
         "subscribers": own.subscriber_count,
         "audiences": sum(len(live.audiences) for live in lives),
@@ -56,8 +57,9 @@ def counts() -> dict[str, Any]:
         # of ours only: how many there are of each class
         "instances": dict(Counter(_class(one) for one in objects if _is_ours(one))),
         "objects": len(objects),
-        **({} if log is None else _connections(log.client)),
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        **connections,
+        "other descriptors": len(list(Path("/proc/self/fd").iterdir()))
+        - connections["connections"],
         "timers": len(getattr(asyncio.get_running_loop(), "_scheduled", ())),
         "loads": _loads["whole"],
         "loads of parts": _loads["parts"],

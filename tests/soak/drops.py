@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 
 from tests.chat.channels import RoomChannel
 from tests.folding import Folded
-from tests.services import Postgres, Valkey
+from tests.services import Postgres, Uvicorn, Valkey
 from tests.soak import world
 from tests.soak.client import LOST, PATIENCE, Socket, codes
 from tests.soak.report import Report, percentile
@@ -57,6 +57,8 @@ class Resume:
 
     cause: str
     snapshot: bool
+    # whether another process had served the page before
+    elsewhere: bool
     seconds: float
     attempts: int
 
@@ -72,6 +74,8 @@ class Page:
         self.folded = Folded(RoomChannel)
         self.cursor: str | None = None
         self.slot: Slot | None = None
+        # who served it last
+        self.server: Uvicorn | None = None
         self.socket: Socket | None = None
         # why the socket was lost
         self.cause = "unknown"
@@ -134,7 +138,11 @@ class Page:
         if self._since:
             seconds = asyncio.get_running_loop().time() - self._since
             if self.cursor is not None:
-                self.resumes.append(Resume(self.cause, is_snapshot, seconds, self._attempts))
+                elsewhere = self.slot is None or self.slot.server is not self.server
+                self.resumes.append(
+                    Resume(self.cause, is_snapshot, elsewhere, seconds, self._attempts)
+                )
+            self.server = None if self.slot is None else self.slot.server
             self._since, self._attempts, self.cause = 0.0, 0, "unknown"
             self.started.set()
         elif is_snapshot:
@@ -297,10 +305,13 @@ def _is_right(page: Page, expected: dict[str, Any]) -> bool:
         return False
 
 
+TIMES = ("p50 s", "p99 s", "most s")
+
+
 def _report(fleet: Fleet, transactions: int) -> Report:
     report = Report(
         "drops",
-        ("cause", "times", "resumes", "no snapshot", "%", "p50 s", "p99 s", "most s", "attempts"),
+        ("cause", "times", "resumes", "no snapshot", "%", "% elsewhere", *TIMES, "attempts"),
     )
     resumes = [one for page in fleet.pages for one in page.resumes]
     times = {"drop": "drop", "redis": "restart_redis", "kill": "kill"}
@@ -310,6 +321,8 @@ def _report(fleet: Fleet, transactions: int) -> Report:
         if not those and cause == "unknown":
             continue
         without = sum(not one.snapshot for one in those)
+        elsewhere = [one for one in those if one.elsewhere]
+        without_elsewhere = sum(not one.snapshot for one in elsewhere)
         seconds = [one.seconds for one in those]
         p50, p99 = percentile(seconds, 50), percentile(seconds, 99)
         most = max(seconds, default=None)
@@ -317,10 +330,13 @@ def _report(fleet: Fleet, transactions: int) -> Report:
             (
                 *(cause, fleet.counts[times.get(cause, "")], len(those), without),
                 f"{100 * without / max(1, len(those)):.1f}",
+                f"{100 * without_elsewhere / max(1, len(elsewhere)):.1f}",
                 *(p50, p99, most, max((one.attempts for one in those), default=0)),
             )
         )
         by_cause[cause] = {"resumes": len(those), "without a snapshot": without}
+        by_cause[cause] |= {"elsewhere": len(elsewhere)}
+        by_cause[cause] |= {"elsewhere without a snapshot": without_elsewhere}
         by_cause[cause] |= {"p50": p50, "p99": p99, "most": most}
     counts: Counter[str] = sum((page.counts for page in fleet.pages), Counter())
     report.figures |= {

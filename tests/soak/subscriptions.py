@@ -24,10 +24,11 @@ SAME = (
     *("subscribers", "audiences", "replicas", "tasks", "instances", "busy connections"),
     *("other connections", "keys"),
 )
-# That may come and go: the sockets of whoever asks for the counts
+# Sockets and files that may come and go: of whoever asks for the counts, of threads that ask the database
 MOST_DESCRIPTORS = 3
 # Objects that may be left of each subscription, on average. A leak of one object in twenty shows; what remains are
-# caches that fill up (documents, compiled statements) and connections that a pool keeps: SOME_OBJECTS, whatever the count.
+# caches that fill up (documents, compiled statements) and connections that a pool keeps, SOME_OBJECTS whatever the
+# count.
 MOST_OBJECTS = 0.05
 SOME_OBJECTS = 500
 # Bytes that may be left of each. The smallest thing that could be kept, a task or a subscriber with its events, takes
@@ -241,8 +242,8 @@ def _row(name: str, counts: dict[str, Any]) -> tuple[Any, ...]:
 
 def _judge(report: Report, before: dict[str, Any], after: dict[str, Any], count: int) -> None:
     report.broken += differences(before, after, SAME)
-    if after["descriptors"] > before["descriptors"] + MOST_DESCRIPTORS:
-        report.broken += differences(before, after, ["descriptors"])
+    if after["other descriptors"] > before["other descriptors"] + MOST_DESCRIPTORS:
+        report.broken += differences(before, after, ["other descriptors"])
     objects = (after["objects"] - before["objects"]) / count
     memory = (after["memory"] - before["memory"]) * 1024 / count
     report.figures |= {
