@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
+# In which the Python tests run, each with its own servers
+PROCESSES ?= 2
 BIN := .venv/bin
 MANAGE := cd example && ../$(BIN)/python manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -66,8 +68,8 @@ test: test-python test-client test-browser ## All tests
 
 .PHONY: test-python
 test-python: .make/venv .make/npm .make/codegen .make/graphiql
-	$(BIN)/python -m pytest
-	RX_TEST_DATABASE=postgres $(BIN)/python -m pytest -m every_database
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	RX_TEST_DATABASE=postgres $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m every_database
 
 .PHONY: test-client
 test-client: .make/npm .make/codegen

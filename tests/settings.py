@@ -22,6 +22,10 @@ def run_directory() -> Path:
     conftest.py makes and removes it.
     """
     name = os.environ.setdefault("RX_TEST_DIR", f"/tmp/rx-test-{secrets.token_hex(6)}")
+    # pytest-xdist: several processes share one run, each with servers and databases of its own
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and not name.endswith(f"-{worker}"):
+        name = os.environ["RX_TEST_DIR"] = f"{name}-{worker}"
     return Path(name)
 
 
