@@ -17,6 +17,8 @@ from tests.soak.site import Room
 
 # Messages of a room that is written to
 FEWEST, MOST = 5, 30
+# Rooms that a writer keeps
+FEWEST_ROOMS, MOST_ROOMS = 4, 30
 
 
 def prepare(rooms: int, messages: int, users: int = 8) -> list[Room]:
@@ -84,14 +86,14 @@ class Writing:
         self.tags = list(Tag.objects.order_by("pk"))
 
     def step(self) -> None:
-        if self.lives and (len(self.own) < 10 or self.rng.random() < 0.2):
+        if self.lives and (len(self.own) < FEWEST_ROOMS or self.rng.random() < 0.2):
             self._live()
             return
         with transaction.atomic():
             self.rng.choice(STEPS)(self, self._room())
 
     def _live(self) -> None:
-        if len(self.own) < 10 or (self.rng.random() < 0.5 and len(self.own) < 30):
+        if len(self.own) < FEWEST_ROOMS or (self.rng.random() < 0.5 and len(self.own) < MOST_ROOMS):
             self.made += 1
             made = make_room(f"life-{self.seed}-{self.made}", self.people, FEWEST)
             self.own.append(made)
