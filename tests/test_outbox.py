@@ -359,7 +359,7 @@ def test_a_driver_without_notifications(
 
 def test_a_drain_is_frozen(log: Listener, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """One has a transaction in hand and does nothing any more: another one gets it after a while."""
-    monkeypatch.setattr(outboxes, "FROZEN_SECONDS", 1)
+    monkeypatch.setattr(outboxes, "FROZEN_SECONDS", 2)
     raw("raw", shop.one)
     frozen = outboxes.Outbox("default")
     frozen.connection.set_autocommit(False)
