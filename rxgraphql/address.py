@@ -54,8 +54,9 @@ OURS: Final = {
 }
 # Commands that an event loop's client sends at one time, each on a connection of its own; the others wait
 MOST_COMMANDS: Final = 32
-# Seconds that one waits for that at most, in units of how long a command may take
-MOST_TURNS: Final = 5
+# How long one waits for that at most, in units of how long a command may take: for a thousand cold replicas on a busy
+# machine, and not without an end where Redis stands still
+MOST_TURNS: Final = 15
 
 
 class _Pool(redis.sentinel.SentinelConnectionPool):
