@@ -8,6 +8,8 @@ from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Final
 
 import strawberry
+from django.apps import apps
+from strawberry.schema_directive import Location
 from strawberry.types.field import StrawberryField
 from strawberry.types.unset import UNSET
 
@@ -61,6 +63,21 @@ class ChannelEvent:
         'Keys ("Message:5") of what left this tree, deleted or only moved away.',
     )
     lists: list[ListChange] = _picked(list[ListChange], "What moved inside lists.")
+
+
+@strawberry.schema_directive(
+    name="rxgraphql",
+    locations=[Location.FIELD_DEFINITION],
+    description="The label of the Django app whose channel it is.",
+)
+class ChannelOrigin:
+    app: str
+
+
+def _origin(channel: type[StateChannel]) -> list[object]:
+    """What names the frontend's generated module, in the SDL only; nothing for a channel outside of all apps."""
+    config = apps.get_containing_app_config(channel.__module__)
+    return [] if config is None else [ChannelOrigin(app=config.label)]
 
 
 def event_type(channel: type[StateChannel]) -> type:
@@ -117,6 +134,7 @@ class ChannelFields:
             resolver=_with_arguments(self._subscribe, [*arguments, after]),
             graphql_type=event,
             description=text,
+            directives=_origin(channel),
         )
 
     async def _read(self, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Any:

@@ -393,7 +393,13 @@ def _named(path: str) -> Schema:
 
 
 def print_sdl(schema: Schema) -> str:
-    """The schema in GraphQL's own language, sorted, so that equal schemas give equal bytes."""
+    """The schema in GraphQL's own language, sorted, so that equal schemas give equal bytes. Arguments stay in the order
+    in which they were written: it is that of the generated channels' constructors."""
     ordered = copy(schema)
     ordered._schema = lexicographic_sort_schema(schema._schema)
+    for name, found in ordered._schema.type_map.items():
+        if isinstance(found, GraphQLObjectType):
+            written = cast(GraphQLObjectType, schema._schema.type_map[name]).fields
+            for field_name, made in found.fields.items():
+                made.args = {argument: made.args[argument] for argument in written[field_name].args}
     return print_schema(ordered).strip() + "\n"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import strawberry
 from django.test import override_settings
+from graphql import introspection_from_schema
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 
@@ -21,8 +23,9 @@ from rxgraphql.schema import (
     reset_schema,
 )
 from tests.chat.channels import MemberChannel, RoomChannel
-from tests.chat.serializers import MessageSerializer
+from tests.chat.serializers import MemberSerializer, MessageSerializer
 from tests.rooms import Room as RoomReplica
+from tests.schemas import Open, own_channels
 
 WATCH = "subscription Watch($name: String!) { room(name: $name) { kind messages { id text } } }"
 
@@ -42,7 +45,7 @@ def test_sdl_of_a_channel() -> None:
     """A channel makes an event type, a subscription and a query, named and typed after it and its serializer."""
     sdl = print_sdl(Schema(channels=[MemberChannel]))
     assert "type MemberEvent implements ChannelEvent {" in sdl
-    assert "  member(after: String, id: ID!): MemberEvent!\n" in sdl
+    assert '  member(id: ID!, after: String): MemberEvent! @rxgraphql(app: "chat")\n' in sdl
     assert "type Query {\n  member(id: ID!): Member\n}" in sdl
     for line in (
         "  kind: ChannelEventKind!",
@@ -57,6 +60,40 @@ def test_sdl_of_a_channel() -> None:
         assert line in sdl
     assert '"""The same tables from the other end of the link."""\ntype Member {' in sdl
     assert "type Message " not in sdl
+
+
+def test_sdl_names_apps_only_in_text(schema: Schema) -> None:
+    """Which app a channel is of stands in the SDL, for the frontend's modules; introspection doesn't tell it."""
+    assert '@rxgraphql(app: "chat")' in print_sdl(schema)
+    assert '"chat"' not in json.dumps(introspection_from_schema(schema._schema))
+
+
+def test_a_channel_outside_of_apps_has_none() -> None:
+    """A channel whose module is in no installed app is without a label, and the SDL is complete all the same."""
+    with own_channels():
+
+        class AwayChannel(Open):
+            class Meta:
+                anchor = MemberSerializer()
+
+        sdl = print_sdl(Schema(channels=[AwayChannel]))
+    assert "AwayEvent!\n" in sdl
+    assert "@rxgraphql" not in sdl
+
+
+def test_arguments_keep_their_order() -> None:
+    """Arguments stand in the SDL as they are written, which is the order of the generated constructors."""
+    with own_channels():
+
+        class OrderedChannel(Open):
+            class Meta:
+                anchor = MemberSerializer()
+
+            def get_object(self, zone: str, area: int | None = None) -> Any: ...  # type: ignore[override]
+
+        assert "ordered(zone: String!, area: Int, after: String)" in print_sdl(
+            Schema(channels=[OrderedChannel])
+        )
 
 
 def test_sdl_is_stable() -> None:
