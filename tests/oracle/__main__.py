@@ -77,7 +77,9 @@ def main() -> int:
 
             return kill_matrix(found, options.seed, options.only)
         outbox = options.outbox == "yes" if options.outbox else options.seed % 2 == 0
-        config = Config(options.seed, options.transactions, chosen, outbox=outbox)
+        config = Config(
+            options.seed, options.transactions, chosen, outbox=outbox, cold=options.seed % 3 == 0
+        )
         config = replace(config, sabotage=options.sabotage)
         result = report.run(found, config)
         print(report.table(result))

@@ -164,14 +164,15 @@ class Check:
         if version < self.highest.get(key, 0):
             self.fail("back", key, f"version {self.highest[key]}, then {version}")
         self.highest[key] = max(version, self.highest.get(key, 0))
-        name = node.get("reviewer")
+        # columns and cards show the name of somebody whose row they don't have
+        name = node.get("reviewer") or node.get("owner")
         if name is not None:
             who, _, edits = name.partition(":")
             if name not in self.journal.names:
-                self.fail("committed", key, f"reviewer {name} was never committed")
+                self.fail("committed", key, f"the name {name} was never committed")
             if int(edits) < self.shown_names.get((key, who), 0):
                 before = self.shown_names[key, who]
-                self.fail("back", key, f"reviewer {who}:{before}, then {name}")
+                self.fail("back", key, f"{who}:{before}, then {name}")
             self.shown_names[key, who] = int(edits)
 
     # -- the tree in itself

@@ -68,6 +68,8 @@ class Config:
     sabotage: str = ""
     # whether triggers note what is written, and the servers drain what they noted
     outbox: bool = False
+    # whether the writers begin while nobody watches yet
+    cold: bool = False
     # seconds between two faults
     pace: float = 2.0
     # seconds that all may take to come to the same state once the writing is over
@@ -115,12 +117,14 @@ class Conductor:
         self.slots = [Slot(f"server-{i}") for i in range(config.servers)]
         self.clients: list[Client] = []
         self.counts: Counter[str] = Counter()
-        self.done = 0
         self.published: dict[str, list[Position]] = {}
         self.plan = faults.plan(list(config.faults), self.rng, max(1, config.transactions // 60))
         self.steps: dict[str, str] = {}
         self.failures: list[str] = []
         self.writer_errors: list[str] = []
+        # set when all writers write
+        self.warm = asyncio.Event()
+        self.begun: set[str] = set()
         self._processes: list[Process] = []
         self._began = time.monotonic()
 
@@ -196,7 +200,9 @@ class Conductor:
     def _take(self, kind: str, words: list[str]) -> None:
         match kind:
             case "T":
-                self.done += 1
+                self.begun.add(words[0].partition("-")[0])
+                if len(self.begun) >= self.config.writers:
+                    self.warm.set()
                 self.counts["transactions"] += 1
                 self.counts[f"transactions {words[1]}"] += 1
                 self.steps[words[0]] = " ".join(words[2:])
@@ -227,9 +233,10 @@ class Conductor:
             for board in boards
             for i in range(self.config.clients)
         ]
-        reading = [asyncio.create_task(client.run()) for client in self.clients]
+        reading = [asyncio.create_task(self._read(client)) for client in self.clients]
         try:
-            await self._begun(reading)
+            if not self.config.cold:
+                await self._begun(reading)
             await self._written()
             seconds = self.clock()
             await self._settled(boards, reading)
@@ -241,6 +248,11 @@ class Conductor:
             await asyncio.gather(*reading, return_exceptions=True)
             await self._stop()
         return await self._judge(seconds)
+
+    async def _read(self, client: Client) -> None:
+        if self.config.cold:
+            await self.warm.wait()
+        await client.run()
 
     async def _begun(self, reading: list[asyncio.Task[None]]) -> None:
         """The first clients have their snapshots: from now on it is watched."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tests.oracle import report
 from tests.oracle.conductor import Config, Result, Site
-from tests.oracle.sabotage import SABOTAGES
+from tests.oracle.sabotage import SABOTAGES, Sabotage
 
 ATTEMPTS = 4
 
@@ -20,15 +20,14 @@ def kill_matrix(site: Site, seed: int, only: str = "") -> int:
     chosen = {name: one for name, one in SABOTAGES.items() if only in name}
     rows = []
     healthy = True
-    for faults, count in sorted({(one.faults, one.transactions) for one in chosen.values()}):
-        result = report.run(site, config_of(seed, faults, count))
-        rows.append(row(result, "nothing, with " + (", ".join(faults) or "no faults")))
+    for config in {config_of(seed, one): None for one in chosen.values()}:
+        result = report.run(site, config)
+        with_ = ", ".join((*config.faults, *(["a cold start"] if config.cold else [])))
+        rows.append(row(result, f"nothing, with {with_ or 'no faults'}"))
         healthy &= result.passed
         print(rows[-1], flush=True)
     for name, one in chosen.items():
-        result, tried = attempts(
-            site, replace(config_of(seed, one.faults, one.transactions), sabotage=name)
-        )
+        result, tried = attempts(site, replace(config_of(seed, one), sabotage=name))
         rows.append(row(result, name, tried))
         healthy &= not result.passed
         print(rows[-1], flush=True)
@@ -36,8 +35,9 @@ def kill_matrix(site: Site, seed: int, only: str = "") -> int:
     return 0 if healthy else 1
 
 
-def config_of(seed: int, faults: tuple[str, ...], transactions: int) -> Config:
-    return Config(seed, transactions, faults, settle=8.0, exercised=False)
+def config_of(seed: int, one: Sabotage) -> Config:
+    config = Config(seed, one.transactions, one.faults, cold=one.cold)
+    return replace(config, settle=8.0, exercised=False)
 
 
 def attempts(site: Site, config: Config) -> tuple[Result, int]:

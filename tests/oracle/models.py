@@ -23,8 +23,6 @@ class Versioned(models.Model):
     version = models.PositiveIntegerField(default=1)
     stamp = models.CharField(max_length=40)
 
-    objects: Any = Manager()
-
     class Meta:
         abstract = True
 
@@ -33,12 +31,16 @@ class Person(Versioned):
     # "ada:7": who, and the row's version
     name = models.CharField(max_length=60)
 
+    objects: Any = Manager()
+
     class Meta:
         verbose_name_plural = "people"
 
 
 class Label(Versioned):
     name = models.CharField(max_length=60)
+
+    objects: Any = Manager()
 
     class Meta:
         ordering = ("name", "id")
@@ -48,10 +50,17 @@ class Board(Versioned):
     members: Any = models.ManyToManyField(Person, related_name="boards")
     pinned = models.ForeignKey("Card", models.SET_NULL, null=True, related_name="+")
 
+    objects: Any = Manager()
+
 
 class Column(Versioned):
+    """With Django's own managers: nobody is told when its owner is deleted, and set to NULL."""
+
     board = models.ForeignKey(Board, models.CASCADE, related_name="columns")
+    owner = models.ForeignKey(Person, models.SET_NULL, null=True, related_name="+")
     position = models.IntegerField(default=0)
+
+    objects: Any = models.Manager()
 
     class Meta:
         ordering = ("position", "id")
@@ -77,6 +86,8 @@ class Note(Versioned):
     card = models.ForeignKey(Card, models.CASCADE, related_name="notes")
     by = models.ForeignKey(Person, models.SET_NULL, null=True, related_name="+")
     position = models.IntegerField(default=0)
+
+    objects: Any = Manager()
 
     class Meta:
         ordering = ("position", "-id")

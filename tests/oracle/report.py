@@ -27,6 +27,7 @@ def summary(result: Result) -> dict[str, Any]:
         "asked": config.transactions,
         "faults": list(config.faults),
         "outbox": config.outbox,
+        "cold": config.cold,
         "seconds": round(result.seconds, 1),
         **{name: count for name, count in sorted(result.counts.items()) if "step" not in name},
         "violations": [str(one) for one in result.violations[:10]],
@@ -115,6 +116,8 @@ def smaller(config: Config) -> Iterator[Config]:
             yield replace(config, faults=(fault,))
     if config.transactions >= 40:
         yield replace(config, transactions=config.transactions // 2)
+    if config.cold:
+        yield replace(config, cold=False)
     if config.writers > 2:
         yield replace(config, writers=2)
     if config.clients > 1:

@@ -263,6 +263,19 @@ def any_digest() -> None:
     patched(LiveReplica).serial_of = lambda self, digest: self.history.serial
 
 
+def cache_without_entries() -> None:
+    """A state from the cache is taken for the newest."""
+    from rxgraphql.live import LiveReplica
+
+    live = patched(LiveReplica)
+    restore = live.restore
+
+    async def restore_only(self: Any, mark: Any, saved: Any, frames: Any) -> Any:
+        return await restore(self, mark, saved, [])
+
+    live.restore = restore_only
+
+
 def one_holder() -> None:
     """A node goes when one of those who hold it lets go."""
     from rxgraphql.graph import Graph
@@ -280,7 +293,14 @@ def one_holder() -> None:
 def no_set_null() -> None:
     from rxgraphql.replica import Replica
 
-    patched(Replica)._ask_who_points_at = lambda self, node: None
+    def delete(self: Any, node: Any) -> None:
+        for edge, parents in list(node.held_by.items()):
+            for parent in list(parents):
+                self._unhold(parent, edge, node)
+        self._drop(node)
+
+    replica = patched(Replica)
+    replica._ask_who_points_at, replica._delete = lambda self, node: None, delete
 
 
 def deleted_stay_in_lists() -> None:
@@ -303,13 +323,13 @@ def patched(thing: Any) -> Any:
 
 @dataclass(frozen=True)
 class Sabotage:
-    """In which `process` what is done; `faults` under which it should be noticed."""
+    """In which `process` what is done, and the runs in which it should be noticed: see Config."""
 
     process: str
     do: Callable[[], None]
     faults: tuple[str, ...] = ()
-    # of each of some runs
     transactions: int = 600
+    cold: bool = False
 
 
 SABOTAGES: dict[str, Sabotage] = {
@@ -326,9 +346,12 @@ SABOTAGES: dict[str, Sabotage] = {
     "highest ticket wins": Sabotage("server", highest_ticket_wins),
     "unknown rows from any entry": Sabotage("server", unknown_rows_from_any_entry),
     "generations off": Sabotage("server", no_generations, ("lapse",), 180),
-    "promise not waited for": Sabotage("server", no_promise, ("lapse",), 180),
+    "promise not waited for": Sabotage("server", no_promise, (), 120, cold=True),
     "entries don't wait for loads": Sabotage("server", no_waiting),
     "any cursor continues": Sabotage("server", any_digest),
+    "cached state without later entries": Sabotage(
+        "server", cache_without_entries, ("worker-kill",)
+    ),
     "one holder is all": Sabotage("server", one_holder),
     "SET_NULL not followed": Sabotage("server", no_set_null),
     "deleted rows stay in lists": Sabotage("server", deleted_stay_in_lists),

@@ -47,11 +47,14 @@ class CardSerializer(serializers.ModelSerializer[Card]):
 
 
 class ColumnSerializer(serializers.ModelSerializer[Column]):
+    owner: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True
+    )
     cards = CardSerializer(many=True)
 
     class Meta:
         model = Column
-        fields = (*BASE, "board", "position", "cards")
+        fields = (*BASE, "board", "position", "owner", "cards")
 
 
 class BoardSerializer(serializers.ModelSerializer[Board]):

@@ -41,7 +41,7 @@ subscription Watch($id: ID!, $after: String) {
     kind cursor removed
     lists { node field index removed inserted }
     boards { id version stamp pinned { id } }
-    columns { id version stamp board position }
+    columns { id version stamp board position owner }
     cards { id version stamp column position hidden reviewer author { id } assignee { id } }
     notes { id version stamp card position by { id } }
     people { id version stamp name }

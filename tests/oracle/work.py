@@ -222,7 +222,8 @@ def create_note(work: Work) -> None:
 def create_column(work: Work) -> None:
     if Column.objects.count() < MOST["Column"]:
         board = work.some(Board)
-        work.create(Column, board=board, position=work.rng.randrange(5))
+        owner = work.some(Person) if work.rng.random() < 0.7 else None
+        work.create(Column, board=board, owner=owner, position=work.rng.randrange(5))
 
 
 def create_person(work: Work) -> None:
@@ -302,6 +303,11 @@ def assign(work: Work) -> None:
             person = None
         if person is not None or name != "author":
             work.edit(card, **{name: person})
+
+
+def own(work: Work) -> None:
+    if (column := work.pick(Column)) is not None:
+        work.edit(column, owner=work.some(Person))
 
 
 def sign(work: Work) -> None:
@@ -457,7 +463,7 @@ STEPS: list[Step] = [
     *(create_card, create_card, create_note, create_note, create_note),
     *(create_column, create_person, create_label),
     *(reorder, move_card, move_card, move_note, move_note, move_column, hide, hide),
-    *(assign, assign, sign, pin, pin, tag, tag, join),
+    *(assign, assign, own, own, sign, pin, pin, tag, tag, join),
     *(delete(Card, 6), delete(Note, 8), delete(Label, 3), delete(Column, 4), delete(Person, 5)),
     *(update_many, bulk_create_notes, bulk_update_cards, add_to_reverse, touch_after),
     *(raw_sql, raw_sql, raw_delete),
@@ -475,7 +481,9 @@ def seed_world(name: str) -> list[int]:
         boards = [work.create(Board) for _ in range(2)]
         for board in boards:
             work.link(board, "members", people[:3], "set")
-        columns = [work.create(Column, board=boards[i % 2], position=i) for i in range(5)]
+        columns = [
+            work.create(Column, board=boards[i % 2], owner=people[i], position=i) for i in range(5)
+        ]
         for i in range(12):
             author, assignee = people[i % 3], people[i % 5]
             fields = {"position": i % 5, "hidden": i % 6 == 5, "assignee": assignee}
