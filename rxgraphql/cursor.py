@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
+from hmac import compare_digest
 from typing import Final
+
+from rxgraphql.digest import secret
 
 FORMAT: Final = "1"
 # an epoch is a random text and a part of the server's replication id: see lua/epoch.lua
-_PATTERN: Final = re.compile(r"1\.([\w-]{1,64})\.(\d{1,19})\.(\d{1,19})\.([0-9a-f]{32})")
+_PATTERN: Final = re.compile(
+    r"(1\.([\w-]{1,64})\.(\d{1,19})\.(\d{1,19})\.([0-9a-f]{32}))\.([0-9a-f]{16})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +28,20 @@ class Cursor:
     digest: str
 
     def __str__(self) -> str:
-        return f"{FORMAT}.{self.epoch}.{self.sequence}.{self.ahead}.{self.digest}"
+        text = f"{FORMAT}.{self.epoch}.{self.sequence}.{self.ahead}.{self.digest}"
+        return f"{text}.{_signature(text)}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """None for what is no cursor of ours."""
+        """None for what is no cursor of ours: a made-up one could have a state compared with the database each time."""
         found = _PATTERN.fullmatch(text)
         if found is None:
             return None
-        epoch, sequence, ahead, digest = found.groups()
+        signed, epoch, sequence, ahead, digest, signature = found.groups()
+        if not compare_digest(signature, _signature(signed)):
+            return None
         return cls(epoch, int(sequence), int(ahead), digest)
+
+
+def _signature(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8, key=secret()).hexdigest()

@@ -28,7 +28,7 @@ class Digest:
     def __init__(self, graph: Graph, seed: str) -> None:
         self._graph = graph
         self._seed = seed.encode()
-        self._key = _secret(settings.SECRET_KEY)
+        self._key = secret()
         self._of: dict[str, int] | None = None
         self._total = 0
 
@@ -66,9 +66,14 @@ class Digest:
         return int.from_bytes(blake2b(content, digest_size=BYTES, key=self._key).digest(), "big")
 
 
+def secret() -> bytes:
+    """The key of digests and cursors, from the project's SECRET_KEY."""
+    return _derived(settings.SECRET_KEY)
+
+
 @lru_cache
-def _secret(secret: str | bytes) -> bytes:
-    data = secret.encode() if isinstance(secret, str) else secret
+def _derived(key: str | bytes) -> bytes:
+    data = key.encode() if isinstance(key, str) else key
     return blake2b(data, digest_size=32, person=b"rxgraphql cursor").digest()
 
 

@@ -168,23 +168,26 @@ class Follower:
                 self._awaited.append((cursor, arrived))
 
     def _take_position(self, position: Position, labels: tuple[str, ...]) -> None:
-        """A new epoch, or a lease that had lapsed, means that commits may have been skipped."""
-        loop = asyncio.get_running_loop()
+        """A new epoch, or a lease that had lapsed, means that commits may have been skipped.
+
+        The reload begins in the same step: no state of before may be taken for one of the new generation.
+        """
         if position.epoch != self.epoch:
             self.promised()
             if self.epoch:
-                loop.call_soon(self._begin_epoch, position)
+                self._begin_epoch(position)
+        lapsed = set()
         for label in labels:
             known = self.generations.get(label)
             found = position.generations[label]
             self.generations[label] = found
             if known is not None and known != found:
-                self.promised()
-                loop.call_soon(self._listener.reload, {label})
+                lapsed.add(label)
+        if lapsed:
+            self.promised()
+            self._listener.reload(lapsed)
 
     def _begin_epoch(self, position: Position) -> None:
-        if position.epoch == self.epoch:
-            return
         self.epoch, self.sequence, self._tail = position.epoch, position.sequence, 0
         self.highest = position.counter
         self.generations.clear()
@@ -250,6 +253,10 @@ class Follower:
                     logger.error("Redis is away: %s", error)
                     self._is_away = True
                     self._listener.away()
+            except Exception:
+                # it counts as taken, and what it says is in the database
+                logger.exception("An entry could not be taken; everything is loaded anew.")
+                self._listener.reload(None)
         if self._is_away:
             self._is_away = False
             self._listener.back()
@@ -323,6 +330,8 @@ class Follower:
         assert self.log is not None
         labels = self._listener.labels()
         tail, self._tail = self._tail, 0
+        # entries may come while the answer is on its way
+        before = self.sequence
         position = await self.log.watch(labels)
         self._take_position(position, labels)
         if position.epoch != self.epoch:
@@ -331,7 +340,7 @@ class Follower:
             # perhaps the connection is half open: nothing that is sent arrives any more
             logger.warning("The log's end did not arrive. Connecting again.")
             await self.log.hang_up()
-        elif position.sequence < self.sequence:
+        elif position.sequence < before:
             logger.warning("The log's end went back; everything is loaded anew.")
             self._stand_at(position)
             self._listener.reload(None)

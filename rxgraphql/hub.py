@@ -159,6 +159,10 @@ class Hub:
         """
         await self.follower.reach(cursor)
         await live.settled()
+        while live.has_waiting(cursor.sequence):
+            # what was taken is not applied yet: a load came first
+            await asyncio.sleep(0)
+            await live.settled()
         serial = live.history.serial_of(cursor.digest)
         if serial is None and cursor.epoch == self.follower.epoch and cursor.ahead >= live.read_at:
             await live.fresh()

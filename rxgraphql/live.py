@@ -103,6 +103,7 @@ class LiveReplica:
         self._refresh_asked = False
         self._refresh_error: ChannelError | None = None
         self._refreshed_at = 0.0
+        self._refresh_pause = 0.0
         self._refresh_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ readers
@@ -157,8 +158,13 @@ class LiveReplica:
 
     @property
     def is_still(self) -> bool:
-        """Whether all that was fed is applied, and nothing is being loaded."""
-        return self._task is None and self._servable and not self._waiting
+        """Whether all that was fed is applied, and nothing is being loaded or about to be."""
+        asked = self._refresh_asked or self._refresh_timer is not None
+        return self._task is None and self._servable and not self._waiting and not asked
+
+    def has_waiting(self, sequence: int) -> bool:
+        """Whether an entry up to that sequence was fed and is still to be applied."""
+        return bool(self._waiting) and self._waiting[0][0].sequence <= sequence and not self.ended
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -247,6 +253,8 @@ class LiveReplica:
 
     def _refresh_now(self) -> None:
         self._refresh_timer = None
+        if self.ended:
+            return
         self._refresh_asked = True
         self._drain()
 
@@ -402,14 +410,20 @@ class LiveReplica:
         try:
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
         except LogUnavailableError:
-            # the hub sees to it when it is connected again
             self._refresh_error = unavailable()
         except Exception:
             logger.exception("%s could not be compared with the database.", self.replica.root_key)
             self._refresh_error = database_failed()
-        self._refreshed_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._refreshed_at = loop.time()
         if self._refresh_error is not None:
+            # what asked for it may have been told by nothing else
+            self._refresh_pause = min(max(self._refresh_pause * 2, REFRESH_PAUSE), RELOAD_MOST)
+            self._refresh_timer = self._refresh_timer or loop.call_later(
+                self._refresh_pause * (0.5 + random.random()), self._refresh_now
+            )
             return
+        self._refresh_pause = 0.0
         wanted = self.replica.compare(loaded, start, end)
         self.read_at, self._done = start, number
         await self._settle(wanted)

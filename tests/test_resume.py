@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 
 from rxgraphql import follower
+from rxgraphql import hub as hubs
 from rxgraphql.change import Change
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import ChannelError
@@ -21,6 +23,7 @@ from rxgraphql.follower import Follower
 from rxgraphql.history import History
 from rxgraphql.hub import Hub
 from rxgraphql.schema import get_schema
+from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
 from tests.changes import CHANGES, World
 from tests.changes import Change as Change_
@@ -95,6 +98,12 @@ class Page:
 
     async def assert_current(self) -> None:
         assert self.watcher.state() == await sync_to_async(expected)(RoomChannel, self.watcher.pk)
+
+
+async def until(there: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not there():  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0)
 
 
 async def settle(hub: Hub, world: World) -> None:
@@ -531,4 +540,72 @@ async def test_entry_of_another_version(hub: Hub, world: World, caplog: Any) -> 
     await sync_to_async(write)()
     with caplog.at_level(logging.WARNING, "rxgraphql"):
         await converge(watcher)
+    assert watcher.folded.snapshots == 1
+
+
+async def test_resumed_while_the_other_process_loads(
+    hub: Hub, other: Hub, world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process has read the state; a commit comes, and its entry waits there for the load to end. A client
+    that has seen it resumes there: it must not get the state of before.
+    """
+    settings.RX_CACHE_TTL = 0
+    page = await Page.open(hub, world)
+    go_on, has_read = threading.Event(), threading.Event()
+
+    def slow(wanted: Wanted, held: Collection[str] = frozenset()) -> Loaded:
+        found = load(wanted, held)
+        if not held:
+            has_read.set()
+            assert go_on.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(hubs, "load", slow)
+    joining = asyncio.create_task(watch(other, world))
+    assert await asyncio.to_thread(has_read.wait, PATIENCE)
+    await sync_to_async(changes.update_shared_profile)(world)
+    while "blue" not in str(page.watcher.state()):
+        await page.next()
+    await page.leave()
+    coming = asyncio.create_task(page.come_back(other))
+    (live,) = other.replicas.values()
+    await until(lambda: bool(live._waiting and live.audiences))
+    go_on.set()
+    await coming
+    assert "blue" in str(page.watcher.state())
+    await joining
+
+
+async def test_made_up_cursors(hub: Hub, world: World) -> None:
+    """A cursor that no server gave is none: it doesn't have the server compare the state with the database."""
+    page = await Page.open(hub, world)
+    (live,) = hub.replicas.values()
+    for ahead in (0, 10**18):
+        text, _, signature = page.cursor.rpartition(".")
+        parts = text.split(".")
+        parts[3], parts[4] = str(ahead), "0" * 32
+        await page.leave()
+        event = await page.come_back(hub, ".".join((*parts, signature)))
+        assert event["kind"] == "SNAPSHOT"
+    assert live._begun == 1
+
+
+async def test_comparison_that_fails(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database fails while a state is compared with it: it is compared again, soon."""
+    watcher = await watch(hub, world)
+    await settle(hub, world)
+    (live,) = hub.replicas.values()
+
+    def fail(*args: Any) -> Any:
+        monkeypatch.undo()
+        raise RuntimeError("on purpose")
+
+    await sync_to_async(raw)(
+        f"UPDATE {Message._meta.db_table} SET text = 'raw' WHERE id = %s", world.first.pk
+    )
+    monkeypatch.setattr(hubs, "load", fail)
+    live.refresh()
+    await converge(watcher)
     assert watcher.folded.snapshots == 1

@@ -16,12 +16,13 @@ from rxgraphql import hub as hubs
 from rxgraphql import warm as warming
 from rxgraphql.cache import clear_after_migrate
 from rxgraphql.hub import Hub
+from rxgraphql.publish import publisher
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
 from tests.changes import CHANGES, Change, World
 from tests.chat.channels import RoomChannel
 from tests.chat.models import Message
-from tests.test_resume import Page, converge, other, settle, watch
+from tests.test_resume import Page, converge, other, settle, until, watch
 
 __all__ = ["other"]
 
@@ -234,4 +235,55 @@ async def test_migrated(hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch)
     await sync_to_async(migrate)()
     async with asyncio.timeout(10):
         assert (await watcher.next())["kind"] == "SNAPSHOT"
+    await converge(watcher)
+
+
+async def test_state_of_before_a_lapsed_lease(
+    hub: Hub, other: Hub, world: World, redis_url: str, settings: Any
+) -> None:
+    """A process stands still until its lease lapses; a commit is skipped, since nobody watches; it goes on.
+
+    Its first look finds the new lease and then sees to the cache: what it puts must not be what it held before.
+    """
+    settings.RX_CACHE_TTL = 0.5
+    warm = await watch(hub, world)
+    await kept(hub)
+    await sync_to_async(changes.update)(world)
+    await warm.next()
+    await asyncio.sleep(settings.RX_CACHE_TTL / 2)
+    assert hub.follower.log is not None
+    with redis.Redis.from_url(redis_url) as client:
+        for label in hub.labels():
+            client.delete(hub.follower.log.keys.watch(label))
+    settings.RX_CACHE_TTL = 60
+    await sync_to_async(world.say)("skipped", position=7)
+    await hub.follower._look_at_the_end()
+    await hub.looked()
+    cold = await watch(other, world)
+    await converge(cold)
+    assert cold.folded.events == 1
+    await converge(warm)
+
+
+async def test_put_before_a_comparison(hub: Hub, other: Hub, world: World) -> None:
+    """An entry of another layout waits to be looked up: what is put meanwhile doesn't claim to have it."""
+    watcher = await watch(hub, world)
+    await kept(hub)
+    (live,) = hub.replicas.values()
+    live.refresh()
+    await until(lambda: live.is_still)
+
+    def write() -> None:
+        found: Any = publisher()
+        layout, found.layout = found.layout, "another"
+        try:
+            changes.update(world)
+        finally:
+            found.layout = layout
+
+    await sync_to_async(write)()
+    await until(lambda: live._refresh_timer is not None)
+    await hub._warmth._put(live)
+    cold = await watch(other, world)
+    await converge(cold)
     await converge(watcher)
