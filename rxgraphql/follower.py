@@ -51,7 +51,7 @@ class Listener(Protocol):
         """It is followed again."""
 
     async def looked(self) -> None:
-        """Called every LOOK_SECONDS."""
+        """Called LOOK_SECONDS after it was done the last time."""
 
 
 class Follower:
@@ -85,7 +85,8 @@ class Follower:
         if self.log is None:
             self.log = HubLog(url)
         await self._connect()
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
+        work = (self._listen(), self._look(), self._see_to())
+        self._tasks = [asyncio.create_task(one) for one in work]
 
     def hang_up(self) -> list[asyncio.Task[None]]:
         """Takes nothing any more; gives what was under way and is being cancelled."""
@@ -192,6 +193,7 @@ class Follower:
         self.highest = position.counter
         self.generations.clear()
         self._listener.reload(None)
+        self._arrive()
 
     def _stand_at(self, position: Position) -> None:
         """The entry after that is the next."""
@@ -321,10 +323,16 @@ class Follower:
                 await self.log.hang_up()
             except Exception:
                 logger.exception("The leases could not be renewed.")
-            try:
-                await self._listener.looked()
-            except Exception:
-                logger.exception("What is done now and then failed.")
+
+    async def _see_to(self) -> None:
+        """What takes as long as it takes: not in the way of the leases."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.connected:
+                try:
+                    await self._listener.looked()
+                except Exception:
+                    logger.exception("What is done now and then failed.")
 
     async def _look_at_the_end(self) -> None:
         assert self.log is not None

@@ -126,6 +126,9 @@ class Hub:
     async def stop(self) -> None:
         """Ends every subscription with UNAVAILABLE, and all that the hub started."""
         self.stopped = True
+        async with self._starting:
+            # who was about to start it has done so, and who comes now doesn't
+            pass
         for handle in self._lingering.values():
             handle.cancel()
         await self._warmth.stop([live for live in self.replicas.values() if not live.ended])
@@ -240,6 +243,8 @@ class Hub:
         async with self._starting:
             if self.is_connected():
                 return
+            if self.stopped:
+                raise unavailable()
             if self._refused_at > asked:
                 # Who waited for the one that tried need not wait for as long again
                 raise unavailable()

@@ -15,7 +15,9 @@ from rxgraphql import follower
 from rxgraphql import hub as hubs
 from rxgraphql import warm as warming
 from rxgraphql.cache import clear_after_migrate
+from rxgraphql.errors import ChannelError
 from rxgraphql.hub import Hub
+from rxgraphql.log import WriterLog
 from rxgraphql.publish import publisher
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
@@ -287,3 +289,48 @@ async def test_put_before_a_comparison(hub: Hub, other: Hub, world: World) -> No
     cold = await watch(other, world)
     await converge(cold)
     await converge(watcher)
+
+
+async def test_found_by_comparison(hub: Hub, other: Hub, world: World, redis_url: str) -> None:
+    """What a comparison with the database found has no position of its own, and is put all the same."""
+    watcher = await watch(hub, world)
+    await kept(hub)
+
+    def write() -> None:
+        Message.everything.filter(pk=world.first.pk).update(text="raw")
+        # the counter moves on, as with any commit elsewhere
+        log = WriterLog(redis_url)
+        log.begin(["chat.Message"])
+        log.close()
+
+    await sync_to_async(write)()
+    (live,) = hub.replicas.values()
+    live.refresh()
+    await converge(watcher)
+    await hub._warmth._put(live)
+    cold = await watch(other, world)
+    await converge(cold)
+    assert cold.folded.events == 1
+
+
+async def test_comes_while_the_hub_stops(
+    hub: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked before the hub was stopped is refused after it: it doesn't start again."""
+    await watch(hub, world)
+    allowed, authorize = asyncio.Event(), hubs.authorize
+
+    async def slow(*arguments: Any) -> str:
+        pk = await authorize(*arguments)
+        await allowed.wait()
+        return pk
+
+    monkeypatch.setattr(hubs, "authorize", slow)
+    coming = asyncio.create_task(watch(hub, world))
+    await asyncio.sleep(0)
+    await hub.stop()
+    allowed.set()
+    with pytest.raises(ChannelError):
+        await coming
+    assert not hub.follower.started
+    assert not hub.replicas

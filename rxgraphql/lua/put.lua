@@ -8,11 +8,14 @@ local function words(blob)
   end
   return found
 end
--- Of both only the first line: blob.py's format, layout, epoch, generation, sequence.
+-- Of both only the first line: blob.py's format, layout, epoch, generation, sequence, highest, loaded_end.
 local held = words(redis.call('GETRANGE', KEYS[1], 0, 255))
 local new = words(string.sub(ARGV[1], 1, 256))
 local same = held[1] == new[1] and held[2] == new[2] and held[3] == new[3] and held[4] == new[4]
-if same and (tonumber(held[5]) or -1) >= tonumber(new[5]) then
+-- At one position the one that was compared with the database later is the newer one.
+local at, end_at = tonumber(held[5]) or -1, tonumber(held[7]) or -1
+local older = at > tonumber(new[5]) or (at == tonumber(new[5]) and end_at >= tonumber(new[7]))
+if same and older then
   if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
