@@ -95,6 +95,12 @@ oracle: .make/venv ## Random writers, readers and faults against the promises: S
 oracle-kill: .make/venv ## The same without one safeguard at a time: each must be missed
 	$(BIN)/python -m tests.oracle --kill --seed $(SEED)
 
+NAME ?= all
+
+.PHONY: soak
+soak: .make/venv ## Many clients and much time, NAME=drops, subscriptions, churn, herd or all
+	$(BIN)/python -m tests.soak $(NAME)
+
 # -- The rest
 
 .PHONY: graphiql
