@@ -1,0 +1,188 @@
+import type { DocumentNode } from "graphql";
+import type { Channel, ChannelClass } from "./channel.js";
+import { Connection, type ConnectionOptions } from "./connection.js";
+import { everything, flatten, FlattenError, type Flat, type Variables } from "./flatten.js";
+import type { ChannelMap } from "./map.js";
+import { Subscription, type ChannelState } from "./subscription.js";
+
+export interface ClientOptions extends ConnectionOptions {
+  /** Of the generated module: it is needed to read documents. */
+  readonly channelMap?: ChannelMap;
+  /** Milliseconds for which a subscription outlives its last listener, so that another page can take it over; 2,000. */
+  readonly linger?: number;
+}
+
+/** A document that knows its types: the `TypedDocumentNode` of all code generators. */
+export type TypedDocument<Data, Variables> = DocumentNode & {
+  __apiType?: (variables: Variables) => Data;
+};
+
+/** The type of `state` in a document's data. */
+export type StateOf<Data> = {
+  [Field in keyof Data]: Data[Field] extends { readonly state?: infer State }
+    ? NonNullable<State>
+    : never;
+}[keyof Data];
+
+/** One channel, document and arguments. It subscribes while it has listeners. */
+export interface Live<State> {
+  /** The same object until something changes. */
+  get(): ChannelState<State>;
+  /** Calls the listener after changes, at most once for each frame; returns how to stop. */
+  subscribe(listener: () => void): () => void;
+}
+
+const noop = (): void => undefined;
+export const CONNECTING: ChannelState<never> = {
+  state: null,
+  status: "connecting",
+  error: null,
+  retry: noop,
+};
+export const IDLE: ChannelState<never> = { ...CONNECTING, status: "idle" };
+
+/** The client of a project: one socket, and one subscription for each channel, document and arguments. */
+export function createClient(options: ClientOptions): Client {
+  return new Client(options);
+}
+
+export class Client {
+  private readonly connection: Connection;
+  private readonly shared = new Map<string, Shared>();
+  private readonly flats = new WeakMap<DocumentNode, Flat>();
+  private readonly clients = new Map<string, Client>();
+
+  /** Use `createClient`. */
+  constructor(private readonly options: ClientOptions) {
+    this.connection = new Connection(options);
+  }
+
+  /** The whole state of a channel. */
+  channel<State, Args extends object>(channel: ChannelClass<State, Args>, args: Args): Live<State>;
+  channel<State, Args extends object>(channel: Channel<State, Args>): Live<State>;
+  /** What a document selects of it. Raises FlattenError. */
+  channel<Data, Values>(
+    document: TypedDocument<Data, Values>,
+    variables: Values,
+  ): Live<StateOf<Data>>;
+  channel(source: Source, args?: object): Live<unknown>;
+  channel(source: Source, args?: object): Live<unknown> {
+    const token = "token" in source ? source.token : undefined;
+    if (token !== undefined)
+      return this.as(token).live(wholeOf(source as Channel<unknown, object>), args ?? {});
+    if ("definitions" in source) return this.live(this.flat(source), args ?? {});
+    return this.live(wholeOf(source), "args" in source ? source.args : (args ?? {}));
+  }
+
+  /** The client of somebody else: the same with another token, over a socket of its own. */
+  as(token: string): Client {
+    let client = this.clients.get(token);
+    if (!client) {
+      client = new Client({ ...this.options, connectionParams: { token } });
+      this.clients.set(token, client);
+    }
+    return client;
+  }
+
+  /** Ends all subscriptions and closes the socket. */
+  dispose(): void {
+    for (const { subscription, timer } of this.shared.values()) {
+      clearTimeout(timer);
+      subscription.end();
+    }
+    this.shared.clear();
+    for (const client of this.clients.values()) client.dispose();
+    this.clients.clear();
+  }
+
+  private live(flat: Flat, args: object): Live<unknown> {
+    const variables = args as Variables;
+    const key = `${flat.key} ${stable(variables)}`;
+    return {
+      get: () => this.shared.get(key)?.subscription.current ?? CONNECTING,
+      subscribe: (listener) => this.join(key, flat, variables, listener),
+    };
+  }
+
+  private join(key: string, flat: Flat, variables: Variables, listener: () => void): () => void {
+    let shared = this.shared.get(key);
+    if (!shared) {
+      const subscription = new Subscription(this.connection, flat, variables);
+      this.shared.set(key, (shared = { subscription, users: 0, timer: undefined }));
+    }
+    const joined = shared;
+    clearTimeout(joined.timer);
+    joined.users += 1;
+    const unlisten = joined.subscription.listen(listener);
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      unlisten();
+      joined.users -= 1;
+      if (joined.users > 0) return;
+      joined.timer = setTimeout(() => {
+        joined.subscription.end();
+        if (this.shared.get(key) === joined) this.shared.delete(key);
+      }, this.options.linger ?? 2_000);
+    };
+  }
+
+  private flat(document: DocumentNode): Flat {
+    let flat = this.flats.get(document);
+    if (!flat) {
+      const { channelMap } = this.options;
+      if (!channelMap)
+        throw new FlattenError(
+          "Documents need createClient({ channelMap }): the generated module has it.",
+        );
+      this.flats.set(document, (flat = flatten(document, channelMap)));
+    }
+    return flat;
+  }
+}
+
+/** What `channel()` and `useChannelState()` take. */
+export type Source =
+  DocumentNode | Channel<unknown, object> | { readonly map: ChannelMap; readonly field: string };
+
+interface Shared {
+  readonly subscription: Subscription;
+  users: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+const wholes = new WeakMap<ChannelMap, Map<string, Flat>>();
+
+function wholeOf({ map, field }: { readonly map: ChannelMap; readonly field: string }): Flat {
+  let flats = wholes.get(map);
+  if (!flats) wholes.set(map, (flats = new Map()));
+  let flat = flats.get(field);
+  if (!flat) {
+    const info = map.channels[field];
+    if (!info) throw new FlattenError(`There is no channel \`${field}\`.`);
+    flats.set(field, (flat = everything(info, map)));
+  }
+  return flat;
+}
+
+const defaults = new Map<string, Client>();
+
+/** The client of the address that the generated module has, for pages without a provider. */
+export function defaultClient(map: ChannelMap): Client {
+  const { url } = map;
+  if (url === undefined)
+    throw new Error("There is no RxProvider, and the channel map has no `url`.");
+  let client = defaults.get(url);
+  if (!client) defaults.set(url, (client = createClient({ url, channelMap: map })));
+  return client;
+}
+
+/** JSON with sorted names: equal for equal arguments. */
+export function stable(value: unknown): string {
+  return JSON.stringify(value, (_, item: unknown) =>
+    typeof item === "object" && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([left], [right]) => (left < right ? -1 : 1)))
+      : item,
+  );
+}
