@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rxgraphql.conf import settings
 from rxgraphql.errors import ChannelError, ErrorCode
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rxgraphql.change import Change
     from rxgraphql.live import LiveReplica
     from rxgraphql.projection import Payload, Projection
+
+# Ways from former states that are kept for the next who comes with the same, until something changes
+MOST_WAYS: Final = 16
 
 logger = logging.getLogger("rxgraphql.audience")
 
@@ -77,6 +80,8 @@ class Audience:
     def since(self, serial: int) -> Payload | None:
         """The way from that state to the one now, in one event; None where only a snapshot leads there."""
         if serial not in self._ways:
+            while len(self._ways) >= MOST_WAYS:
+                del self._ways[next(iter(self._ways))]
             change = self.live.history.since(serial)
             self._ways[serial] = (
                 None
@@ -111,6 +116,8 @@ class Subscriber:
         # the events since then were not kept
         self._behind = False
         self._behind_since = 0.0
+        # the reader waits for us
+        self._waits = False
         self._interruption: Payload | None = None
         self._interrupted = False
         self._ended = False
@@ -175,7 +182,13 @@ class Subscriber:
                 self._interrupted = True
                 return payload
             if (self._serial is None or self._behind) and not self._ended:
-                await self.audience.live.settled(patient=True)
+                self._waits = True
+                try:
+                    await self.audience.live.settled(patient=True, unless=self._is_told)
+                finally:
+                    self._waits = False
+                if self._interruption is not None:
+                    continue
                 if not self._ended:
                     return self._caught_up()
             if self._pending:
@@ -198,8 +211,13 @@ class Subscriber:
         self._pending.clear()
         return payload or self.audience.snapshot()
 
+    def _is_told(self) -> bool:
+        return self._interruption is not None
+
     def _look_at_the_clock(self) -> None:
         now = asyncio.get_running_loop().time()
+        if self._waits:
+            self._behind_since = now
         if now - self._behind_since < settings.RX_SLOW_TIMEOUT:
             return
         if not self._ended:

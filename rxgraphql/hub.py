@@ -269,11 +269,14 @@ class Hub:
     def take(self, entry: Entry, fresh: bool) -> None:
         if entry.unknown:
             self.reload(set(entry.unknown))
-        for live in list(self.replicas.values()):
-            if entry.layout == registry.built.layout:
+        if entry.layout == registry.built.layout:
+            for live in list(self.replicas.values()):
                 live.feed(entry, fresh)
-            else:
-                # its rows are laid out in another way, and say only that something happened
+            return
+        # its rows are laid out in another way, and say only that something happened to these labels
+        labels = set(entry.labels)
+        for live in list(self.replicas.values()):
+            if labels & set(live.labels):
                 live.refresh()
 
     def reload(self, labels: set[str] | None) -> None:

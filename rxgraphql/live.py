@@ -49,6 +49,8 @@ RELOAD_FIRST, RELOAD_MOST = 0.1, 5.0
 MOST_ATTEMPTS = 4
 # Seconds between two comparisons with the database that nobody waits for
 REFRESH_PAUSE = 0.5
+# and at least so many times as long as the last one took
+REFRESH_SHARE = 5
 # Entries that wait for a load; when there are more, the state is loaded whole instead
 MOST_WAITING = 10_000
 
@@ -104,16 +106,19 @@ class LiveReplica:
         self._refresh_error: ChannelError | None = None
         self._refreshed_at = 0.0
         self._refresh_pause = 0.0
+        self._refresh_took = 0.0
         self._refresh_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ readers
 
-    async def settled(self, patient: bool = False) -> None:
-        """Returns when the state is one that may be served. Raises ChannelError when there is none.
+    async def settled(
+        self, patient: bool = False, unless: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Returns when the state is one that may be served, or `unless` holds. Raises ChannelError when there is none.
 
         Who has a state already is `patient`: a load that failed is tried again for as long as it takes.
         """
-        while True:
+        while not unless():
             if self._failure is not None and (self.ended or not patient):
                 raise self._failure
             if self._servable or self.ended:
@@ -245,7 +250,9 @@ class LiveReplica:
         if self.ended or self._refresh_asked or self._refresh_timer is not None:
             return
         loop = asyncio.get_running_loop()
-        wait = self._refreshed_at + REFRESH_PAUSE - loop.time()
+        # where it takes long there is more time in between: it must not be all that the database does
+        pause = max(REFRESH_PAUSE, REFRESH_SHARE * self._refresh_took)
+        wait = self._refreshed_at + pause * (0.75 + random.random() / 2) - loop.time()
         if wait > 0:
             self._refresh_timer = loop.call_later(wait, self._refresh_now)
         else:
@@ -262,6 +269,8 @@ class LiveReplica:
         """Tells all subscribers that nothing comes for now."""
         for audience in list(self.audiences.values()):
             audience.interrupt(error)
+        # also those who wait for a state
+        self._tell_news()
 
     def go_on(self) -> None:
         for audience in list(self.audiences.values()):
@@ -407,6 +416,8 @@ class LiveReplica:
         self._refresh_error = None
         self._begun += 1
         number = self._begun
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
         except LogUnavailableError:
@@ -414,8 +425,8 @@ class LiveReplica:
         except Exception:
             logger.exception("%s could not be compared with the database.", self.replica.root_key)
             self._refresh_error = database_failed()
-        loop = asyncio.get_running_loop()
         self._refreshed_at = loop.time()
+        self._refresh_took = self._refreshed_at - began
         if self._refresh_error is not None:
             # what asked for it may have been told by nothing else
             self._refresh_pause = min(max(self._refresh_pause * 2, REFRESH_PAUSE), RELOAD_MOST)

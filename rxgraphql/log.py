@@ -64,6 +64,8 @@ class Entry(msgspec.Struct, array_like=True):
     end: int = 0
     # labels of which rows changed that nobody can name; last, where versions that don't know it never look
     unknown: list[str] = []
+    # all labels that it tells of: what a version with another layout can read of it
+    labels: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)

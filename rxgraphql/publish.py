@@ -235,6 +235,7 @@ class Publisher:
             sorted(changes.links_unknown & ticket.watched),
             self._recreated(changes, rows),
             unknown=sorted(changes.unknown & ticket.watched),
+            labels=sorted(changes.labels() & ticket.watched),
         )
 
     def _recreated(

@@ -63,7 +63,7 @@ class Warmth:
         await self._follower.note(live.labels)
         for last in (False, True):
             blob = await cache.get(live.anchor)
-            if blob is not None and await self._continue(live, blob, sequence):
+            if blob is not None and await self._could_continue(live, blob, sequence):
                 return True
             token = await cache.lease(live.anchor)
             if token is not None:
@@ -72,6 +72,16 @@ class Warmth:
             if not last:
                 await cache.wait(live.anchor)
         return False
+
+    async def _could_continue(self, live: LiveReplica, blob: bytes, sequence: int) -> bool:
+        """False whatever is wrong with the blob: it is a cache only."""
+        try:
+            return await self._continue(live, blob, sequence)
+        except (LogUnavailableError, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("A state in the cache can't be used: %s", live.replica.root_key)
+            return False
 
     async def _continue(self, live: LiveReplica, blob: bytes, sequence: int) -> bool:
         found = await workers.run(unpack, blob, live.replica)

@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from rxgraphql import follower
 from rxgraphql import hub as hubs
 from rxgraphql import warm as warming
+from rxgraphql.authorize import authorize
 from rxgraphql.cache import clear_after_migrate
 from rxgraphql.errors import ChannelError
 from rxgraphql.hub import Hub
@@ -318,7 +319,7 @@ async def test_comes_while_the_hub_stops(
 ) -> None:
     """Who asked before the hub was stopped is refused after it: it doesn't start again."""
     await watch(hub, world)
-    allowed, authorize = asyncio.Event(), hubs.authorize
+    allowed = asyncio.Event()
 
     async def slow(*arguments: Any) -> str:
         pk = await authorize(*arguments)
