@@ -6,9 +6,10 @@ import { render, staleModules, writeModules } from "./codegen.js";
 
 const USAGE = `Usage: rxgraphql-codegen --schema FILE --out FOLDER [options]
 
-Writes typed documents and the socket's address for a schema exported by \`manage.py makefrontend\`.
+Writes typed documents, the channels of each Django app and the socket's address for a schema exported by
+\`manage.py makefrontend\`.
 
-  --schema FILE          the schema's SDL; - reads it from standard input
+  --schema FILE          the schema's SDL or the JSON of an introspection; - reads it from standard input
   --out FOLDER           folder of the generated modules
   --documents GLOB       modules with graphql(...) documents; repeatable. Default: every module of the package around FOLDER
   --websocket-url VALUE  RX_WEBSOCKET_URL: ws:..., wss:..., a /path, or a JavaScript expression. Default: /graphql/
@@ -36,7 +37,7 @@ async function main(): Promise<number> {
   }
   const out = path.resolve(values.out);
   const modules = await render({
-    sdl: await (values.schema === "-" ? text(process.stdin) : readFile(values.schema, "utf8")),
+    schema: await (values.schema === "-" ? text(process.stdin) : readFile(values.schema, "utf8")),
     out,
     documents: values.documents ?? (await defaultDocuments(out)),
     websocketUrl: values["websocket-url"],
@@ -47,8 +48,9 @@ async function main(): Promise<number> {
     for (const name of stale) process.stderr.write(`stale: ${shown(name)}\n`);
     return stale.length > 0 ? 1 : 0;
   }
-  for (const name of await writeModules(out, modules))
-    process.stdout.write(`wrote ${shown(name)}\n`);
+  const { written, removed } = await writeModules(out, modules);
+  for (const name of written) process.stdout.write(`wrote ${shown(name)}\n`);
+  for (const name of removed) process.stdout.write(`removed ${shown(name)}\n`);
   return 0;
 }
 

@@ -1,13 +1,17 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { generate } from "@graphql-codegen/cli";
-import { preset } from "@graphql-codegen/client-preset";
 import type { Types } from "@graphql-codegen/plugin-helpers";
-import { websocketModule } from "./websocket.js";
+import { buildClientSchema, printSchema, type IntrospectionQuery } from "graphql";
+import { HEADER } from "./modules.js";
+import { preset } from "./preset.js";
+
+export { preset, type PresetConfig } from "./preset.js";
+export { SCALARS } from "./scalars.js";
 
 export interface CodegenOptions {
-  /** The schema itself, in the schema definition language. */
-  sdl: string;
+  /** The schema itself: SDL, or the JSON of an introspection. */
+  schema: string;
   /** Folder of the generated modules. */
   out: string;
   /** Globs of the modules whose `graphql(...)` documents get types. */
@@ -15,22 +19,6 @@ export interface CodegenOptions {
   /** `RX_WEBSOCKET_URL` of the Django project. */
   websocketUrl: string;
 }
-
-/** What each scalar of a project's schema is in JSON. Scalars of the project's own are `unknown` until it says more. */
-export const SCALARS: Readonly<Record<string, string>> = {
-  ID: "string",
-  BigInt: "string",
-  Date: "string",
-  DateTime: "string",
-  Decimal: "string",
-  Duration: "string",
-  JSON: "unknown",
-  Time: "string",
-  UUID: "string",
-  Void: "null",
-};
-
-const HEADER = "/* eslint-disable */\n";
 
 /** The generated modules by file name. The same schema and documents give the same bytes, wherever they lie. */
 export async function render(options: CodegenOptions): Promise<Map<string, string>> {
@@ -42,51 +30,62 @@ export async function render(options: CodegenOptions): Promise<Map<string, strin
       ? `!${path.relative(cwd, path.resolve(glob.slice(1)))}`
       : path.relative(cwd, path.resolve(glob));
   const config: Types.Config = {
-    schema: options.sdl,
+    schema: sdlOf(options.schema),
     cwd,
-    documents: [...options.documents.map(relative), `!${path.basename(out)}/**`],
+    documents: options.documents.map(relative),
     ignoreNoDocuments: true,
     silent: true,
     errorsOnly: true,
     generates: {
       [`${path.basename(out)}/`]: {
         preset,
-        presetConfig: { fragmentMasking: false, skipIndexFile: true },
-        config: {
-          scalars: SCALARS,
-          defaultScalarType: "unknown",
-          enumType: "string-literal",
-          immutableTypes: true,
-          useTypeImports: true,
-        },
+        presetConfig: { websocketUrl: options.websocketUrl },
       },
     },
   };
   const files = (await generate(config, false)) as Types.FileOutput[];
-  const modules = new Map(
-    files.map(({ filename, content }) => [path.basename(filename), withoutAny(content)]),
-  );
-  modules.set("websocket.ts", HEADER + websocketModule(options.websocketUrl));
-  const names = [...modules.keys()].sort().map((name) => name.replace(/\.ts$/, ""));
-  modules.set("index.ts", HEADER + names.map((name) => `export * from "./${name}";\n`).join(""));
-  return modules;
+  return new Map(files.map(({ filename, content }) => [path.basename(filename), content]));
 }
 
-/** Names of the modules in `out` that differ from `modules` or are absent, sorted. */
-export async function staleModules(out: string, modules: Map<string, string>): Promise<string[]> {
-  const stale: string[] = [];
+function sdlOf(schema: string): string {
+  if (!schema.trimStart().startsWith("{")) return schema;
+  const found = JSON.parse(schema) as IntrospectionQuery | { readonly data: IntrospectionQuery };
+  return printSchema(buildClientSchema("data" in found ? found.data : found));
+}
+
+/** Names of the modules in `out` that differ from `modules`, are absent or aren't made any more, sorted. */
+export async function staleModules(
+  out: string,
+  modules: ReadonlyMap<string, string>,
+): Promise<string[]> {
+  const stale = await leftovers(out, modules);
   for (const [name, content] of modules) {
     if ((await readOrNull(path.join(out, name))) !== content) stale.push(name);
   }
   return stale.sort();
 }
 
-/** Writes what differs, so that a dev server reloads only what changed. Gives the names written. */
-export async function writeModules(out: string, modules: Map<string, string>): Promise<string[]> {
+/** Writes what differs, so that a dev server reloads only what changed, and removes what isn't made any more. */
+export async function writeModules(
+  out: string,
+  modules: ReadonlyMap<string, string>,
+): Promise<{ written: string[]; removed: string[] }> {
   await mkdir(out, { recursive: true });
-  const stale = await staleModules(out, modules);
-  for (const name of stale) await writeFile(path.join(out, name), modules.get(name) ?? "");
-  return stale;
+  const removed = await leftovers(out, modules);
+  for (const name of removed) await rm(path.join(out, name));
+  const written = await staleModules(out, modules);
+  for (const name of written) await writeFile(path.join(out, name), modules.get(name) ?? "");
+  return { written, removed };
+}
+
+/** Modules of an earlier run, of an app whose channels are gone for instance. What others put there is left alone. */
+async function leftovers(out: string, modules: ReadonlyMap<string, string>): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await readdir(out).catch((): string[] => [])) {
+    if (!name.endsWith(".ts") || modules.has(name)) continue;
+    if ((await readOrNull(path.join(out, name)))?.startsWith(HEADER)) found.push(name);
+  }
+  return found.sort();
 }
 
 async function readOrNull(file: string): Promise<string | null> {
@@ -95,12 +94,4 @@ async function readOrNull(file: string): Promise<string | null> {
   } catch {
     return null;
   }
-}
-
-/** The preset's own helpers use `any`, which a strict project's linter refuses even in generated files. */
-function withoutAny(content: string): string {
-  return content
-    .replace("(documents as any)", "(documents as Record<string, unknown>)")
-    .replace("DocumentNode<any, any>", "DocumentNode<unknown, never>")
-    .replace(/(DocumentNode<\s*infer TType,\s*)any\s*>/, "$1never>");
 }

@@ -1,3 +1,4 @@
+export type { TypedDocumentNode } from "@graphql-typed-document-node/core";
 export { defineChannel, type Channel, type ChannelClass } from "./channel.js";
 export {
   createClient,

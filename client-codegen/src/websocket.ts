@@ -1,16 +1,21 @@
 /**
- * The module that exports `websocketUrl`. A setting that starts with `ws:` or `wss:` is an address, one that starts with
- * `/` a path on the page's own host; anything else is a JavaScript expression, such as `import.meta.env.VITE_SOCKET_URL`.
+ * What `RX_WEBSOCKET_URL` means: a setting that starts with `ws:` or `wss:` is an address, one that starts with `/` a path
+ * on the page's own host; anything else is a JavaScript expression, such as `import.meta.env.VITE_SOCKET_URL`.
  */
+export function urlExpression(setting: string): string {
+  return /^(wss?:|\/)/.test(setting) ? JSON.stringify(setting) : setting;
+}
+
+/** The module that exports `websocketUrl`. */
 export function websocketModule(setting: string): string {
-  const text = JSON.stringify(setting);
-  if (setting.startsWith("/")) {
-    return [
-      "/** The socket's address, on the host that the page came from. */",
-      `export const websocketUrl: string = new URL(${text}, location.href).href.replace(/^http/, "ws");`,
-      "",
-    ].join("\n");
+  const value = urlExpression(setting);
+  if (!setting.startsWith("/")) {
+    return `/** The socket's address. */\nexport const websocketUrl: string = ${value};\n`;
   }
-  const value = /^wss?:/.test(setting) ? text : setting;
-  return `/** The socket's address. */\nexport const websocketUrl: string = ${value};\n`;
+  return [
+    "/** The socket's address, on the host that the page came from; a server that renders the page connects nowhere. */",
+    "export const websocketUrl: string =",
+    `  typeof location === "undefined" ? ${value} : new URL(${value}, location.href).href.replace(/^http/, "ws");`,
+    "",
+  ].join("\n");
 }

@@ -55,9 +55,9 @@ beforeEach(async () => {
 
 afterEach(() => rm(root, { recursive: true }));
 
-function options(overrides: { sdl?: string; websocketUrl?: string } = {}) {
+function options(overrides: { schema?: string; websocketUrl?: string } = {}) {
   return {
-    sdl: SDL,
+    schema: SDL,
     out: path.join(root, "src/generated"),
     documents: [`${root}/src/**/*.ts`],
     websocketUrl: "/graphql/",
@@ -126,7 +126,7 @@ describe("render", () => {
     const [first, ...others] = SDL.trim().split(/\n(?=type )/);
     const reordered = [...others.reverse(), first].join("\n");
 
-    expect(await render(options({ sdl: reordered }))).toEqual(await render(options()));
+    expect(await render(options({ schema: reordered }))).toEqual(await render(options()));
   });
 
   test("works before the first document is written", async () => {
@@ -136,7 +136,7 @@ describe("render", () => {
   });
 
   test("names the document that doesn't fit the schema", async () => {
-    await expect(render(options({ sdl: "type Query { ping: String }" }))).rejects.toThrow(
+    await expect(render(options({ schema: "type Query { ping: String }" }))).rejects.toThrow(
       /room\.ts/,
     );
   });
@@ -163,7 +163,10 @@ describe("render", () => {
       module: ts.ModuleKind.ESNext,
       moduleResolution: ts.ModuleResolutionKind.Bundler,
       types: [],
-      paths: { "*": [path.resolve(import.meta.dirname, "../../node_modules/*")] },
+      paths: {
+        "@rxgraphql/client": [path.resolve(import.meta.dirname, "../src/index.ts")],
+        "*": [path.resolve(import.meta.dirname, "../../node_modules/*")],
+      },
     });
 
     const faults = ts.getPreEmitDiagnostics(program);
@@ -179,11 +182,11 @@ describe("writeModules", () => {
     const modules = await render(options());
 
     expect(await staleModules(out, modules)).toEqual([...modules.keys()].sort());
-    expect(await writeModules(out, modules)).toEqual([...modules.keys()].sort());
+    expect((await writeModules(out, modules)).written).toEqual([...modules.keys()].sort());
     expect(await staleModules(out, modules)).toEqual([]);
 
     await writeFile(path.join(out, "gql.ts"), "");
-    expect(await writeModules(out, modules)).toEqual(["gql.ts"]);
+    expect(await writeModules(out, modules)).toEqual({ written: ["gql.ts"], removed: [] });
     expect(await readFile(path.join(out, "gql.ts"), "utf8")).toBe(modules.get("gql.ts"));
   });
 });
