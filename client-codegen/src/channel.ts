@@ -16,12 +16,12 @@ export interface Channel<State, Args extends object> {
 export interface ChannelClass<
   State,
   Args extends object,
-  Values extends readonly unknown[] = readonly never[],
+  Values extends readonly unknown[] = never[],
 > {
   readonly map: ChannelMap;
   readonly field: string;
   /** The arguments in the schema's order, then a token. */
-  new (...values: [...Values, token?: string | undefined]): Channel<State, Args>;
+  new (...values: Values): Channel<State, Args>;
 }
 
 /**
@@ -36,7 +36,7 @@ export function defineChannel<
   State,
   Args extends object,
   Values extends readonly unknown[] = [value: Args[keyof Args]],
->(map: ChannelMap, field: string): ChannelClass<State, Args, Values> {
+>(map: ChannelMap, field: string): ChannelClass<State, Args, [...Values, token?: string]> {
   const info = map.channels[field];
   if (!info) throw new Error(`There is no channel \`${field}\`. Run manage.py makefrontend again.`);
   const names = Object.keys(info.arguments);
@@ -49,7 +49,7 @@ export function defineChannel<
     readonly token: string | undefined;
     declare readonly __state?: State;
 
-    constructor(...values: [...Values, token?: string | undefined]) {
+    constructor(...values: [...Values, token?: string]) {
       this.args = Object.fromEntries(names.map((name, index) => [name, values[index]])) as Args;
       this.token = values[names.length] as string | undefined;
     }

@@ -17,12 +17,16 @@ export type TypedDocument<Data, Variables> = DocumentNode & {
   __apiType?: (variables: Variables) => Data;
 };
 
-/** The type of `state` in a document's data. */
-export type StateOf<Data> = {
-  [Field in keyof Data]: Data[Field] extends { readonly state?: infer State }
+/** The type of `state` in a document's data, whatever its aliases are. */
+export type StateOf<Data> = unknown extends Data
+  ? unknown
+  : { [Field in keyof Data]: StateIn<NonNullable<Data[Field]>> }[keyof Data];
+
+type StateIn<Event> = Event extends string
+  ? never
+  : Event extends { readonly state: infer State }
     ? NonNullable<State>
-    : never;
-}[keyof Data];
+    : Exclude<Event[keyof Event], string | null | undefined | readonly unknown[]>;
 
 /** One channel, document and arguments. It subscribes while it has listeners. */
 export interface Live<State> {
@@ -65,13 +69,16 @@ export class Client {
     document: TypedDocument<Data, Values>,
     variables: Values,
   ): Live<StateOf<Data>>;
-  channel(source: Source, args?: object): Live<unknown>;
   channel(source: Source, args?: object): Live<unknown> {
-    const token = "token" in source ? source.token : undefined;
-    if (token !== undefined)
-      return this.as(token).live(wholeOf(source as Channel<unknown, object>), args ?? {});
-    if ("definitions" in source) return this.live(this.flat(source), args ?? {});
-    return this.live(wholeOf(source), "args" in source ? source.args : (args ?? {}));
+    return this.open(source, args);
+  }
+
+  /** `channel()` without its types. */
+  open(source: Source, args: object = {}): Live<unknown> {
+    if ("definitions" in source) return this.live(this.flat(source), args);
+    if (!("args" in source)) return this.live(wholeOf(source), args);
+    const client = source.token === undefined ? this : this.as(source.token);
+    return client.live(wholeOf(source), source.args);
   }
 
   /** The client of somebody else: the same with another token, over a socket of its own. */

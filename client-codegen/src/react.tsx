@@ -72,7 +72,7 @@ export function useChannelState(
   const live = useMemo(() => {
     if (!asked) return null;
     const client = provided ?? defaultClient("map" in asked ? asked.map : NO_MAP);
-    return client.channel(asked, args ?? undefined);
+    return client.open(asked, args ?? undefined);
     // `key` stands for `args`, and with these two for an instance
   }, [provided, key, instance?.field ?? asked, instance?.map, instance?.token]);
 
