@@ -20,6 +20,8 @@ import rxgraphql.hub_log
 from rxgraphql.hub import get_hub
 from rxgraphql.snapshot import Loaded, Wanted, load
 
+# Made anew for each look at the database's outbox, whether or not there is one
+FLEETING = "rxgraphql.outbox.Outbox"
 # (whole states, parts of them) that were read from the database
 _loads: Counter[str] = Counter()
 
@@ -91,7 +93,8 @@ def _class(one: object) -> str:
 def _is_ours(one: object) -> bool:
     # some classes have a property of that name
     module: Any = type(one).__module__
-    return bool(isinstance(module, str) and module.startswith("rxgraphql."))
+    ours = isinstance(module, str) and module.startswith("rxgraphql.")
+    return bool(ours and _class(one) != FLEETING)
 
 
 def _connections(client: Any) -> dict[str, int]:
