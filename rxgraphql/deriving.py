@@ -86,8 +86,20 @@ class Deriving(Graph):
             return
         self._journal.rows.setdefault(node, old)
         if row.hidden != old.hidden:
+            for edge in node.type.edges if self._dangling else ():
+                if edge.kind == "forward" and row.hidden[edge.column] != old.hidden[edge.column]:
+                    self._points_no_more(node, edge, old)
             self._take_out_of_order(node, old, row)
         node.row = row
+
+    def _points_no_more(self, node: Node, edge: Edge, row: Row) -> None:
+        """Forgets that the row points at a key that is not held."""
+        target = edge.child.key(str(row.hidden[edge.column]))
+        pointing = self._dangling.get(target)
+        if pointing is not None and node in pointing:
+            del pointing[node]
+            if not pointing:
+                del self._dangling[target]
 
     def _take_out_of_order(self, node: Node, old: Row, row: Row) -> None:
         for edge in list(node.held_by):

@@ -17,7 +17,7 @@ from typing import Protocol
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import LogUnavailableError, unavailable
 from rxgraphql.hub_log import HubLog
-from rxgraphql.log import PROMISE_MS, Entry, Position, head, read
+from rxgraphql.log import LEASE_MS, PROMISE_MS, Entry, Position, head, read
 
 logger = logging.getLogger("rxgraphql.follower")
 
@@ -131,6 +131,8 @@ class Follower:
         except LogUnavailableError as error:
             raise unavailable() from error
         self._take_position(position, ())
+        if self._has(cursor):
+            return
         if position.epoch != cursor.epoch or cursor.sequence > position.sequence:
             # of a history that has ended, or no position at all
             return
@@ -149,6 +151,12 @@ class Follower:
         """They are watched no more: their leases may lapse without anybody missing a commit."""
         for label in labels & self.generations.keys():
             del self.generations[label]
+
+    async def outlive(self, labels: tuple[str, ...], seconds: float) -> None:
+        """Has writers publish for so long after the last one who watched: who comes in that time finds it all in the
+        log. Raises LogUnavailableError."""
+        if self.log is not None and labels and seconds * 1000 > LEASE_MS:
+            await self.log.watch(labels, lease=round(seconds * 1000))
 
     def promised(self) -> None:
         """Promises may hold of which no key tells: their time is waited out."""

@@ -160,18 +160,27 @@ class Hub:
         process first takes all entries that the other one had. And what that one had loaded ahead of the log is seen
         by whoever reads after it: all is compared with the database, unless it was read later anyway.
         """
+        begun = live.begun
         await self.follower.reach(cursor)
         await live.settled()
-        while live.has_waiting(cursor.sequence):
-            # what was taken is not applied yet: a load came first
-            await asyncio.sleep(0)
-            await live.settled()
+        if cursor.epoch == live.epoch and cursor.sequence <= self.follower.sequence:
+            await live.reached(cursor.sequence)
         serial = live.history.serial_of(cursor.digest)
-        if serial is None and cursor.epoch == self.follower.epoch and cursor.ahead >= live.read_at:
+        if serial is None and not self._is_newer(live, cursor, begun):
             await live.fresh()
             serial = live.history.serial_of(cursor.digest)
         if serial is not None:
             subscriber.resume(serial)
+
+    def _is_newer(self, live: LiveReplica, cursor: Cursor, begun: int) -> bool:
+        """Whether all of the state was read after all that the reader has seen."""
+        if live.done > begun:
+            return True
+        if cursor.epoch == self.follower.epoch:
+            return cursor.ahead < live.read_at
+        # Of another history, whose numbers say nothing. Processes leave it within moments of each other, so that one
+        # comparison is enough.
+        return not live.is_first_of(cursor.epoch)
 
     # ------------------------------------------------------------------------------------------ replicas
 
@@ -295,7 +304,10 @@ class Hub:
     async def looked(self) -> None:
         """Keeps the state cache warm, and has replicas compared with the database whose turn it is: what no entry ever
         told is found here."""
-        await self._warmth.keep(self.replicas.values())
+        try:
+            await self._warmth.keep(self.replicas.values())
+        except Exception:
+            logger.exception("The state cache could not be kept warm.")
         if not settings.RX_RECONCILE:
             return
         now = asyncio.get_running_loop().time()

@@ -68,12 +68,15 @@ class HubLog:
         )
         return [fields[b"f"] for _, fields in found]
 
-    async def watch(self, labels: Sequence[str], draw: bool = False) -> Position:
-        """Sets or renews the leases and notes the counter, which `draw` raises by one. Raises LogUnavailableError."""
+    async def watch(
+        self, labels: Sequence[str], draw: bool = False, lease: int = LEASE_MS
+    ) -> Position:
+        """Sets or renews the leases, for `lease` milliseconds at least, and notes the counter, which `draw` raises by
+        one. Raises LogUnavailableError."""
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        arguments: list[str | int] = [nonce(), LEASE_MS, int(draw)]
+        arguments: list[str | int] = [nonce(), lease, int(draw)]
         reply = await self._ask(lambda: self._watch(keys=keys, args=arguments))
         epoch, counter, sequence, promised, *generations = reply
         return Position(

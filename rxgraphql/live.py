@@ -83,6 +83,8 @@ class LiveReplica:
         self.sequence = 0
         # the ticket drawn before the whole state was last read from the database
         self.read_at = 0
+        # epochs besides ours of which someone came with a cursor
+        self._foreign: list[str] = []
         # someone waits who wants to resume: our states from the first on have digests
         self.expects_cursors = False
         self._load_now = load
@@ -92,6 +94,8 @@ class LiveReplica:
         self._waiting: deque[tuple[Entry, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._servable = False
+        # how many wait for entries to be applied
+        self._awaited = 0
         # set when there is a state to serve, a failure to tell, or an end; then another one takes its place
         self._news = asyncio.Event()
         self._reloading = False
@@ -101,7 +105,7 @@ class LiveReplica:
         self._loaded_once = False
         self._failure: ChannelError | None = None
         # loads of the whole state: how many began, and the last of them that is done
-        self._begun = self._done = 0
+        self.begun = self.done = 0
         self._refresh_asked = False
         self._refresh_error: ChannelError | None = None
         self._refreshed_at = 0.0
@@ -127,15 +131,28 @@ class LiveReplica:
 
     async def fresh(self) -> None:
         """Returns when all of the state has been compared with the database since the call. Raises ChannelError."""
-        number = self._begun + 1
+        number = self.begun + 1
         self._refresh_asked = True
         self._drain()
-        while self._done < number and not self.ended:
-            if self._refresh_error is not None and self._begun >= number:
+        while self.done < number and not self.ended:
+            if self._refresh_error is not None and self.begun >= number:
                 raise self._refresh_error
             if self._failure is not None:
                 raise self._failure
             await self._news.wait()
+        await self.settled()
+
+    async def reached(self, sequence: int) -> None:
+        """Returns when the entries up to that one, which the hub has taken, are applied or were read from the
+        database; then the state may be served. Raises ChannelError."""
+        self._awaited += 1
+        try:
+            while self.sequence < sequence and not self.ended:
+                if self._failure is not None:
+                    raise self._failure
+                await self._news.wait()
+        finally:
+            self._awaited -= 1
         await self.settled()
 
     def join(
@@ -167,9 +184,12 @@ class LiveReplica:
         asked = self._refresh_asked or self._refresh_timer is not None
         return self._task is None and self._servable and not self._waiting and not asked
 
-    def has_waiting(self, sequence: int) -> bool:
-        """Whether an entry up to that sequence was fed and is still to be applied."""
-        return bool(self._waiting) and self._waiting[0][0].sequence <= sequence and not self.ended
+    def is_first_of(self, epoch: str) -> bool:
+        """Whether nobody has come with a cursor of that epoch, since a newer one began."""
+        if epoch in self._foreign:
+            return False
+        self._foreign = [*self._foreign[-3:], epoch]
+        return True
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -212,6 +232,7 @@ class LiveReplica:
         if self.replica.root is None:
             return False
         self._loaded_once = True
+        self._schedule_retry()
         return True
 
     def cursor(self) -> str:
@@ -315,6 +336,8 @@ class LiveReplica:
                 self._start(self._refresh)
                 return
             if not self._waiting:
+                if self._awaited:
+                    self._tell_news()
                 return
             entry, fresh = self._waiting.popleft()
             if entry.sequence <= self.sequence:
@@ -414,8 +437,8 @@ class LiveReplica:
     async def _refresh(self) -> None:
         self._refresh_asked = False
         self._refresh_error = None
-        self._begun += 1
-        number = self._begun
+        self.begun += 1
+        number = self.begun
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -436,7 +459,7 @@ class LiveReplica:
             return
         self._refresh_pause = 0.0
         wanted = self.replica.compare(loaded, start, end)
-        self.read_at, self._done = start, number
+        self.read_at, self.done = start, number
         await self._settle(wanted)
 
     async def _reload(self) -> None:
@@ -457,8 +480,8 @@ class LiveReplica:
         """Loads once; whether it has to be done again."""
         self._reload_again = False
         self._failure = None
-        self._begun += 1
-        number = self._begun
+        self.begun += 1
+        number = self.begun
         try:
             if not self._loaded_once and await self._warm(self):
                 return self._reload_again
@@ -466,7 +489,7 @@ class LiveReplica:
             loaded, start, end = await self._load(self.replica.wish(), frozenset())
             self.epoch, self.sequence = stand
             self._replaced(loaded, start, end)
-            self.read_at, self._done = start, number
+            self.read_at, self.done = start, number
         except LogUnavailableError:
             # the hub reloads everything when it is connected again
             self._failure = unavailable()

@@ -317,11 +317,10 @@ class Replica(Deriving):
 
     def _dropped(self, node: Node) -> None:
         self.stale.pop(node.key, None)
-        for edge in node.type.edges if self._dangling else ():
-            if edge.kind == "forward":
-                target = edge.child.key(str(node.row.hidden[edge.column]))
-                if node in self._dangling.get(target, ()):
-                    del self._dangling[target][node]
+        if self._dangling:
+            for edge in node.type.edges:
+                if edge.kind == "forward":
+                    self._points_no_more(node, edge, node.row)
 
 
 def _belongs(child: Node, parent: Node, edge: Edge) -> bool:

@@ -147,22 +147,32 @@ class Warmth:
                 self._kept[anchor].until = now + ttl
         for live in held.values():
             if self._is_behind(live):
-                await self._put(live)
+                await self._quietly(self._put(live))
+
+    async def _keep_one(self, live: LiveReplica) -> None:
+        assert self._cache is not None
+        await self._cache.keep({live.anchor: live.cache_ttl})
 
     def leave(self, live: LiveReplica) -> None:
         """The replica is let go: whoever comes next continues from what it was."""
-        if live.cache_ttl and self._has_changed(live) and self._open() is not None:
-            self._later(self._put(live))
+        if live.cache_ttl and self._open() is not None:
+            self._later(self._put(live) if self._has_changed(live) else self._keep_one(live))
+            self._later(self._follower.outlive(live.labels, live.cache_ttl))
 
     async def stop(self, lives: Collection[LiveReplica]) -> None:
         """Puts what is held, so that the processes that take over need not load it."""
         tasks = [*self._tasks]
         if self._open() is not None and self._follower.connected:
-            tasks += [
-                asyncio.create_task(self._quietly(self._put(live)))
-                for live in lives
-                if live.cache_ttl and self._has_changed(live)
+            work: list[Coroutine[Any, Any, None]] = [
+                self._put(live) for live in lives if live.cache_ttl and self._has_changed(live)
             ]
+            by_ttl: dict[float, set[str]] = {}
+            for live in lives:
+                by_ttl.setdefault(live.cache_ttl, set()).update(live.labels)
+            work += [
+                self._follower.outlive(tuple(sorted(labels)), ttl) for ttl, labels in by_ttl.items()
+            ]
+            tasks += [asyncio.create_task(self._quietly(one)) for one in work]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
             await end(late)

@@ -322,7 +322,7 @@ async def test_equal_cursors_share_one_execution(
     assert len({id(page.watcher.payload) for page in pages}) == 1
     assert len(ways) == 1
     (live,) = hub.replicas.values()
-    assert live._begun == 1
+    assert live.begun == 1
 
 
 async def test_slow_reader_gets_the_newest(hub: Hub, world: World, settings: Any) -> None:
@@ -587,7 +587,7 @@ async def test_made_up_cursors(hub: Hub, world: World) -> None:
         await page.leave()
         event = await page.come_back(hub, ".".join((*parts, signature)))
         assert event["kind"] == "SNAPSHOT"
-    assert live._begun == 1
+    assert live.begun == 1
 
 
 async def test_comparison_that_fails(
@@ -609,3 +609,81 @@ async def test_comparison_that_fails(
     live.refresh()
     await converge(watcher)
     assert watcher.folded.snapshots == 1
+
+
+async def test_resumed_between_two_reloads(
+    hub: Hub, other: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload has read; a commit comes, and another reason to reload, which drops its entry; a client that has seen
+    the commit resumes there, and what the first reload read could be served meanwhile."""
+    page = await Page.open(hub, world)
+    await watch(other, world)
+    (live,) = other.replicas.values()
+    go_on, has_read = threading.Event(), threading.Event()
+
+    def slow(wanted: Wanted, held: Collection[str] = frozenset()) -> Loaded:
+        found = load(wanted, held)
+        has_read.set()
+        assert go_on.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(hubs, "load", slow)
+    live.reload()
+    assert await asyncio.to_thread(has_read.wait, PATIENCE)
+    await sync_to_async(changes.update_shared_profile)(world)
+    while "blue" not in str(page.watcher.state()):
+        await page.next()
+    await until(lambda: other.follower.sequence == 1)
+    live.reload()
+    await page.leave()
+    coming = asyncio.create_task(page.come_back(other))
+    await until(lambda: live._awaited == 1 or coming.done() or not live._servable)
+    go_on.set()
+    await coming
+    assert "blue" in str(page.watcher.state())
+
+
+async def test_reader_that_waited_for_us(
+    hub: Hub, world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that was behind, and then waits while nothing can be loaded for longer than a slow reader may take, is
+    not a slow one."""
+    settings.RX_MAX_PENDING, settings.RX_SLOW_TIMEOUT = 1, 0.3
+    slow = await watch(hub, world)
+    for number in range(3):
+        await sync_to_async(world.say)(f"said {number}", position=number)
+        await settle(hub, world)
+    assert slow.subscriber._behind
+    go_on = threading.Event()
+
+    def hang(wanted: Wanted, held: Collection[str] = frozenset()) -> Loaded:
+        assert go_on.wait(PATIENCE)
+        return load(wanted, held)
+
+    monkeypatch.setattr(hubs, "load", hang)
+    await sync_to_async(changes.update)(world)
+    reading = asyncio.create_task(converge(slow))
+    await asyncio.sleep(2 * settings.RX_SLOW_TIMEOUT)
+    go_on.set()
+    await reading
+
+
+async def test_foreign_history(
+    hub: Hub, other: Hub, world: World, flush: Callable[[], None], settings: Any
+) -> None:
+    """A cursor of a history that this process has left may be of a later state: it is looked at, once for all."""
+    settings.RX_CACHE_TTL = 0
+    page = await Page.open(hub, world)
+    watcher = await watch(other, world)
+    (live,) = other.replicas.values()
+    await sync_to_async(raw)(
+        f"UPDATE {Message._meta.db_table} SET text = 'seen there' WHERE id = %s", world.first.pk
+    )
+    begun = live.begun
+    for number in range(3):
+        await page.leave()
+        foreign = Cursor("another-history", 7, 9, f"{number:032x}")
+        await page.come_back(other, str(foreign))
+        assert "seen there" in str(page.watcher.state())
+    assert live.begun == begun + 1
+    await converge(watcher)

@@ -18,13 +18,15 @@ from rxgraphql.authorize import authorize
 from rxgraphql.cache import clear_after_migrate
 from rxgraphql.errors import ChannelError
 from rxgraphql.hub import Hub
-from rxgraphql.log import WriterLog
+from rxgraphql.log import LEASE_MS, WriterLog
 from rxgraphql.publish import publisher
+from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
 from tests.changes import CHANGES, Change, World
 from tests.chat.channels import RoomChannel
 from tests.chat.models import Message
+from tests.chat.serializers import MessageSerializer
 from tests.test_resume import Page, converge, other, settle, until, watch
 
 __all__ = ["other"]
@@ -335,3 +337,59 @@ async def test_comes_while_the_hub_stops(
         await coming
     assert not hub.follower.started
     assert not hub.replicas
+
+
+async def test_nobody_watches_for_a_while(
+    hub: Hub, other: Hub, world: World, settings: Any, redis_url: str, loads: list[str]
+) -> None:
+    """The last process lets go: writers go on to publish for as long as the state is kept, so that it can be used."""
+    settings.RX_LINGER = 0
+    page = await Page.open(hub, world)
+    await kept(hub)
+    await page.leave()
+    await until(lambda: not hub.replicas)
+    await kept(hub)
+    assert hub.follower.log is not None
+    keys = hub.follower.log.keys
+    with redis.Redis.from_url(redis_url) as client:
+        for label in RoomChannel.tree.labels:
+            left = client.pttl(keys.watch(label))
+            assert left > LEASE_MS
+    await sync_to_async(changes.update)(world)
+    loads.clear()
+    event = await page.come_back(other)
+    assert event["kind"] == "CHANGE"
+    assert "whole" not in loads
+    await page.assert_current()
+
+
+async def test_row_that_failed_after_the_state_was_kept(
+    hub: Hub, other: Hub, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the entries after it has a row whose serializer raised: it is tried again at the process that continues."""
+    monkeypatch.setattr("rxgraphql.live.RETRY_FIRST", 0.1)
+    watcher = await watch(hub, world)
+    await kept(hub)
+    with monkeypatch.context() as broken:
+        broken.setattr(MessageSerializer, "get_shout", lambda self, message: 1 / 0)
+        await sync_to_async(changes.update)(world)
+        await watcher.next()
+        cold = await watch(other, world)
+        assert cold.errors
+    await converge(cold)
+
+
+async def test_blob_that_breaks(
+    hub: Hub, other: Hub, world: World, monkeypatch: pytest.MonkeyPatch, loads: list[str]
+) -> None:
+    """Whatever is wrong with what is kept, the state is loaded."""
+    await watch(hub, world)
+    await kept(hub)
+    loads.clear()
+
+    def fail(self: Replica, saved: Any) -> None:
+        raise KeyError("on purpose")
+
+    monkeypatch.setattr(Replica, "restore", fail)
+    await converge(await watch(other, world))
+    assert loads == ["whole"]

@@ -10,7 +10,9 @@ for i = 1, labels do
   local lease = KEYS[3 + i]
   local generation = redis.call('GET', lease)
   if generation then
-    redis.call('PEXPIRE', lease, ARGV[2])
+    if redis.call('PTTL', lease) < tonumber(ARGV[2]) then
+      redis.call('PEXPIRE', lease, ARGV[2])
+    end
   else
     -- A lease that was gone: writers may have skipped commits meanwhile. Its new number tells all who held the old one.
     generation = redis.call('INCR', KEYS[2])
