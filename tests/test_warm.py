@@ -366,7 +366,7 @@ async def test_nobody_watches_for_a_while(
 async def test_row_that_failed_after_the_state_was_kept(
     hub: Hub, other: Hub, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of the entries after it has a row whose serializer raised: it is tried again at the process that continues."""
+    """One of the entries after it has a row whose serializer raised: it is tried again where the state is continued."""
     monkeypatch.setattr("rxgraphql.live.RETRY_FIRST", 0.1)
     watcher = await watch(hub, world)
     await kept(hub)
