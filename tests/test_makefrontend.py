@@ -92,7 +92,12 @@ def test_writes_typed_documents(frontend: Path, settings: Settings) -> None:
     makefrontend()
 
     generated = files(frontend / "src" / "generated")
-    assert set(generated) == {"gql.ts", "graphql.ts", "index.ts", "websocket.ts"}
+    assert set(generated) == {
+        *("channel-map.ts", "chat.ts", "clubs.ts", "gql.ts", "graphql.ts"),
+        *("index.ts", "nodes.ts", "shelves.ts", "websocket.ts"),
+    }
+    assert b"export class RoomChannel" in generated["chat.ts"]
+    assert b"export class ClubChannel" in generated["clubs.ts"]
     assert b"export const KindDocument" in generated["graphql.ts"]
     assert b"websocketUrl: string = import.meta.env.VITE_SOCKET_URL;" in generated["websocket.ts"]
 
@@ -153,10 +158,86 @@ def test_says_where_to_get_node(frontend: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 def test_says_where_to_install_the_package(tmp_path: Path, settings: Settings) -> None:
-    """Without the npm package the command names it, how to install it, and the folder it looked above."""
-    settings.RX_FRONTEND_DIR = tmp_path / "elsewhere"
+    """Without the npm package the command says where to install it."""
+    settings.RX_FRONTEND_DIR = tmp_path / "web" / "src" / "generated"
+    settings.RX_SCHEMA_FILE = tmp_path / "schema.graphql"
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "package.json").write_text("{}")
+
+    with pytest.raises(CommandError, match=r"Run `npm install @rxgraphql/client`") as failed:
+        makefrontend()
+    assert str(failed.value).endswith(f"in {tmp_path / 'web'}.")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_says_that_there_is_no_frontend(tmp_path: Path, settings: Settings) -> None:
+    """A folder outside of any npm package, most likely a slip of the pen, is named with what exists of it."""
+    settings.RX_FRONTEND_DIR = tmp_path / "fronted" / "src" / "generated"
     settings.RX_SCHEMA_FILE = tmp_path / "schema.graphql"
 
-    with pytest.raises(CommandError, match=r"npm install --save-dev @rxgraphql/client") as failed:
+    with pytest.raises(CommandError, match=r"no package\.json") as failed:
         makefrontend()
-    assert str(tmp_path / "elsewhere") in str(failed.value)
+    assert str(settings.RX_FRONTEND_DIR) in str(failed.value)
+    assert f"({tmp_path} is what exists of it)" in str(failed.value)
+    assert not (tmp_path / "fronted").exists()
+
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="must be a folder"):
+        makefrontend("--frontend-dir", str(tmp_path / "file"))
+
+
+def test_the_schema_alone_needs_no_node(frontend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--schema-only writes and checks the SDL where there is no Node.js, and leaves the frontend alone."""
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(CommandError, match=r"schema\.graphql") as failed:
+        makefrontend("--schema-only", "--check")
+    assert "generated" not in str(failed.value)
+    assert "wrote" in makefrontend("--schema-only")
+    assert makefrontend("--schema-only", "--check") == ""
+    assert not (frontend / "src" / "generated").exists()
+
+    with pytest.raises(CommandError, match="can't be used together"):
+        makefrontend("--schema-only", "--frontend-dir", "elsewhere")
+
+
+@needs_client
+def test_writes_another_frontend(frontend: Path, settings: Settings) -> None:
+    """--frontend-dir writes the modules of a second frontend, wherever it is."""
+    settings.RX_FRONTEND_DIR = None
+
+    makefrontend("--frontend-dir", str(frontend / "mobile"))
+
+    assert (frontend / "mobile" / "chat.ts").is_file()
+    assert makefrontend("--frontend-dir", str(frontend / "mobile"), "--check") == ""
+
+
+@needs_client
+def test_the_module_of_an_app_goes_with_its_channels(frontend: Path) -> None:
+    """What an earlier run made and this one doesn't is stale to --check, and removed by a run."""
+    makefrontend()
+    generated = frontend / "src" / "generated"
+    shutil.copy(generated / "chat.ts", generated / "gone.ts")
+    (generated / "own.ts").write_text("export {};\n")
+
+    with pytest.raises(CommandError, match=r"generated/gone\.ts\n"):
+        makefrontend("--check")
+    assert "removed" in makefrontend()
+
+    assert not (generated / "gone.ts").exists()
+    assert (generated / "own.ts").is_file()
+
+
+@needs_client
+def test_a_selection_that_conflicts_is_named(frontend: Path) -> None:
+    """Two fields under one key in a channel's state fail the command with both places."""
+    (frontend / "src" / "room.ts").write_text(
+        'import { graphql } from "./generated";\n'
+        'export const Mine = graphql(`subscription Mine { room(name: "a") { state {\n'
+        "  x: name\n  x: id\n} } }`);\n"
+    )
+
+    with pytest.raises(CommandError, match="have one key") as failed:
+        makefrontend()
+    assert "room.ts:3" in str(failed.value)
+    assert "room.ts:4" in str(failed.value)

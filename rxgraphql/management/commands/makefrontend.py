@@ -1,4 +1,4 @@
-"""`manage.py makefrontend`: from the channels to the frontend's typed documents.
+"""`manage.py makefrontend`: from the channels to the frontend's typed channels and documents.
 
 The schema goes to RX_SCHEMA_FILE, and the npm package's codegen, which it runs offline, writes the modules of
 RX_FRONTEND_DIR. What is up to date isn't written again, so that a development server reloads nothing for it.
@@ -22,20 +22,40 @@ CODEGEN = "rxgraphql-codegen"
 
 
 class Command(BaseCommand):
-    help = "Writes the GraphQL schema to RX_SCHEMA_FILE and typed documents to RX_FRONTEND_DIR."
+    help = "Writes the GraphQL schema to RX_SCHEMA_FILE, typed channels and documents to RX_FRONTEND_DIR."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--check", action="store_true", help="Write nothing; fail if anything is stale."
         )
+        parser.add_argument(
+            "--schema-only",
+            action="store_true",
+            help="Leave the frontend out: this needs no Node.js.",
+        )
+        parser.add_argument(
+            "--frontend-dir",
+            metavar="FOLDER",
+            help="The folder of the generated modules instead of RX_FRONTEND_DIR.",
+        )
 
-    def handle(self, *, check: bool = False, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        check: bool = False,
+        schema_only: bool = False,
+        frontend_dir: str | None = None,
+        **options: Any,
+    ) -> None:
+        if schema_only and frontend_dir:
+            raise CommandError("--schema-only and --frontend-dir can't be used together.")
+        folder = frontend_dir or settings.RX_FRONTEND_DIR
         sdl = current_sdl()
         stale = self.schema(sdl, check)
-        if settings.RX_FRONTEND_DIR is None:
+        if folder is None and not schema_only:
             self.stderr.write("RX_FRONTEND_DIR is not set: only the schema is exported.")
-        else:
-            stale += self.frontend(sdl, Path(settings.RX_FRONTEND_DIR).absolute(), check)
+        if folder is not None and not schema_only:
+            stale += self.frontend(sdl, Path(folder).absolute(), check)
         if stale:
             names = "".join(f"\n  {name}" for name in stale)
             raise CommandError(
@@ -98,19 +118,30 @@ def schema_file() -> Path:
 
 def codegen(folder: Path) -> list[str]:
     """The command of the codegen that is installed for the package around `folder`."""
+    if folder.is_file():
+        raise CommandError(f"RX_FRONTEND_DIR must be a folder, and {folder} is a file.")
     node = shutil.which("node")
     if node is None:
         raise CommandError(
             "Node.js is not on the PATH, and the frontend's types are made by it. Install Node 20 or newer "
             "(https://nodejs.org), or unset RX_FRONTEND_DIR to export only the schema."
         )
-    for parent in (folder, *folder.parents):
+    around = (folder, *folder.parents)
+    for parent in around:
         script = parent / "node_modules" / "@rxgraphql" / "client" / "bin" / f"{CODEGEN}.js"
         if script.is_file():
             return [node, str(script)]
+    package = next((parent for parent in around if (parent / "package.json").is_file()), None)
+    if package is None:
+        there = next(parent for parent in around if parent.is_dir())
+        missing = "" if there == folder else f" ({there} is what exists of it)"
+        raise CommandError(
+            f"There is no package.json in {folder} or above{missing}. RX_FRONTEND_DIR must be a folder inside your "
+            "frontend's npm package, such as `frontend/src/generated`; it is made if it doesn't exist."
+        )
     raise CommandError(
-        f"The npm package @rxgraphql/client is not installed for {folder}. Run `npm install --save-dev "
-        "@rxgraphql/client` in your frontend; RX_FRONTEND_DIR must be a folder inside it."
+        f"The npm package @rxgraphql/client is not installed for {folder}. Run `npm install @rxgraphql/client` in "
+        f"{package}."
     )
 
 
