@@ -9,12 +9,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.soak.settings")
 import json
 from typing import Any
 
+import tests.soak.shorter  # isort: skip # noqa: F401
 import rxgraphql
 from tests.soak import counts
 
 _application = rxgraphql.asgi_application()
 counts.count_loads()
-counts.shorten()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -52,15 +52,15 @@ class Options:
 
 
 SHORT = Options(
-    seconds=3.0,
-    warm_up=1.5,
+    seconds=2.5,
+    warm_up=1.0,
     clients=12,
     rooms=6,
     workers=1,
     writers=1,
     count_every=0.4,
     pause=0.03,
-    look=0.3,
+    look=0.2,
 )
 
 

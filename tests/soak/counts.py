@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import os
 import sys
 import time
 from collections import Counter
@@ -14,9 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import rxgraphql.follower
 import rxgraphql.hub
-import rxgraphql.hub_log
 from rxgraphql.hub import get_hub
 from rxgraphql.snapshot import Loaded, Wanted, load
 
@@ -32,14 +29,6 @@ def count_loads() -> None:
         return load(wanted, held)
 
     vars(rxgraphql.hub)["load"] = counted
-
-
-def shorten() -> None:
-    """For short runs, which can't wait for a lease to lapse."""
-    if "RX_SOAK_LOOK" in os.environ:
-        look = float(os.environ["RX_SOAK_LOOK"])
-        vars(rxgraphql.follower)["LOOK_SECONDS"] = look
-        vars(rxgraphql.hub_log)["LEASE_MS"] = int(look * 5000)
 
 
 def counts() -> dict[str, Any]:

@@ -198,14 +198,14 @@ class Site:
             found["keys"] = await asyncio.to_thread(self.keys)
             connections = await asyncio.to_thread(self.connections)
             found["other connections"] = connections - found.get("connections", 0)
-            if not keys:
-                found["keys"] = {k: n for k, n in found["keys"].items() if k not in EXPIRING}
+            left_out = STANDING if keys else (*STANDING, *EXPIRING)
+            found["keys"] = {k: n for k, n in found["keys"].items() if k not in left_out}
             held = {"state", "state-lease", *EXPIRING} & found["keys"].keys()
             # what is known of a cached state is forgotten at the hub's next look
             known = found["instances"].get("rxgraphql.warm.Kept")
             rests = not (found["replicas"] or known or held)
             # a task for each socket ends a moment after it
-            rests = rests and sum(found["tasks"].values()) <= RESTING_TASKS
+            rests = rests and all(name.startswith(RESTING_TASKS) for name in found["tasks"])
             if rests or time.monotonic() > until:
                 return found
             await asyncio.sleep(0.25)
@@ -213,8 +213,10 @@ class Site:
 
 # Keys that go when a lease or a promise has lapsed
 EXPIRING = ("watch", "promise")
-# The server's own, the two of the hub's follower, and that which counts
-RESTING_TASKS = 6
+# The log's own, one of each
+STANDING = ("epoch", "counter", "sequence", "log")
+# The server's own, the hub's follower, and that which counts
+RESTING_TASKS = ("Server.", "LifespanOn.", "Follower.", "RequestResponseCycle.")
 
 
 def database_url(postgres: Postgres) -> str:

@@ -56,7 +56,7 @@ class Options:
 
 
 SHORT = Options(
-    look=0.3,
+    look=0.2,
     cache_ttl=0.5,
     count=800,
     rounds=1,
