@@ -33,7 +33,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RX_SCHEMA_FILE": None,
     # Folder of the frontend's generated modules.
     "RX_FRONTEND_DIR": None,
-    # The socket's address as a JavaScript expression, or a text that starts with ws:, wss: or /.
+    # The socket's address as a JavaScript expression, or a text that starts with ws:, wss:, http:, https: or /.
     "RX_WEBSOCKET_URL": "/graphql/",
     # Entries that the log keeps for catching up.
     "RX_LOG_LENGTH": 10_000,

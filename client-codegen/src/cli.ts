@@ -12,7 +12,7 @@ Writes typed documents, the channels of each Django app and the socket's address
   --schema FILE          the schema's SDL or the JSON of an introspection; - reads it from standard input
   --out FOLDER           folder of the generated modules
   --documents GLOB       modules with graphql(...) documents; repeatable. Default: every module of the package around FOLDER
-  --websocket-url VALUE  RX_WEBSOCKET_URL: ws:..., wss:..., a /path, or a JavaScript expression. Default: /graphql/
+  --websocket-url VALUE  RX_WEBSOCKET_URL: ws:..., http:..., a /path, or a JavaScript expression. Default: /graphql/
   --check                write nothing; exit with 1 and the names of the files that are stale
 `;
 

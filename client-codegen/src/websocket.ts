@@ -1,9 +1,10 @@
 /**
- * What `RX_WEBSOCKET_URL` means: a setting that starts with `ws:` or `wss:` is an address, one that starts with `/` a path
- * on the page's own host; anything else is a JavaScript expression, such as `import.meta.env.VITE_SOCKET_URL`.
+ * What `RX_WEBSOCKET_URL` means: a setting that starts with `ws:`, `wss:`, `http:` or `https:` is an address, one that starts
+ * with `/` a path on the page's own host; anything else is a JavaScript expression, such as `import.meta.env.VITE_SOCKET_URL`.
  */
 export function urlExpression(setting: string): string {
-  return /^(wss?:|\/)/.test(setting) ? JSON.stringify(setting) : setting;
+  const isAddress = /^((ws|http)s?:|\/)/.test(setting);
+  return isAddress ? JSON.stringify(setting.replace(/^http/, "ws")) : setting;
 }
 
 /** The module that exports `websocketUrl`. */

@@ -13,6 +13,12 @@ test.each(["ws://localhost:8000/graphql/", "wss://example.org/graphql/"])(
   },
 );
 
+test("an address of HTTP is that of the socket", () => {
+  expect(websocketModule("https://example.org/graphql/")).toContain(
+    'websocketUrl: string = "wss://example.org/graphql/";',
+  );
+});
+
 test("anything else is a JavaScript expression, word for word", () => {
   const expression = 'import.meta.env.VITE_SOCKET_URL ?? "wss://example.org/"';
 
