@@ -96,7 +96,7 @@ export class Store {
     }
     for (const key of event.removed) {
       const node = this.nodes.get(key);
-      if (node?.row) this.remove(node);
+      if (node) this.remove(node);
     }
     for (const [key, row, followed] of rows) this.put(this.node(key), row, followed);
     if (snapshot) {
@@ -171,12 +171,17 @@ export class Store {
 
   private remove(node: Node): void {
     node.row = undefined;
-    for (const child of node.ones.values()) this.unlink(node, child);
-    for (const list of node.lists.values()) for (const child of list) this.unlink(node, child);
+    this.touch(node);
+    this.release(node);
+    this.forget(node);
+  }
+
+  /** It refers to nothing any more. */
+  private release(node: Node): void {
+    const children = [...node.ones.values(), ...[...node.lists.values()].flat()];
     node.ones.clear();
     node.lists.clear();
-    this.touch(node);
-    this.forget(node);
+    for (const child of children) this.unlink(node, child);
   }
 
   /** A snapshot has each list whole, and those that are empty not at all. */
@@ -235,8 +240,11 @@ export class Store {
     this.forget(child);
   }
 
+  /** If it is only a key, and nobody's. */
   private forget(node: Node): void {
-    if (!node.row && node.parents.size === 0 && node !== this.root) this.nodes.delete(node.key);
+    if (node.row || node.parents.size > 0 || node === this.root) return;
+    this.nodes.delete(node.key);
+    this.release(node);
   }
 
   /** What shows the node, at any height, is to be looked at. */

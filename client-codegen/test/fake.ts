@@ -19,6 +19,8 @@ export class FakeServer {
   readonly socket = WebSocket;
   connections = 0;
   pings = 0;
+  /** It doesn't answer pings. */
+  deaf = false;
   /** Closes the next connections with these codes instead of acknowledging them. */
   readonly closing: number[] = [];
   private live: { readonly socket: WebSocket; readonly id: string } | undefined;
@@ -66,6 +68,10 @@ export class FakeServer {
     for (const socket of this.server.clients) socket.close(code, `Closed with ${code}`);
   }
 
+  terminate(): void {
+    for (const socket of this.server.clients) socket.terminate();
+  }
+
   /** Resolves when it holds; looked at whenever something is heard. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds())
@@ -79,7 +85,7 @@ export class FakeServer {
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.server.clients) socket.terminate();
+    this.terminate();
     this.server.close();
     await once(this.server, "close");
   }
@@ -100,7 +106,7 @@ export class FakeServer {
       else socket.send('{"type":"connection_ack"}');
     } else if (message.type === "ping") {
       this.pings += 1;
-      socket.send('{"type":"pong"}');
+      if (!this.deaf) socket.send('{"type":"pong"}');
     } else if (message.type === "subscribe") {
       this.subscribed.push({ ...message.payload, id: message.id });
       this.live = { socket, id: message.id };
