@@ -62,7 +62,7 @@ export function findChannels(schema: GraphQLSchema): FoundChannels {
         field: field.name,
         event: type.name,
         root: root.name,
-        arguments: Object.fromEntries(args.map((arg) => [arg.name, String(arg.type)])),
+        arguments: Object.fromEntries(args.map((arg) => [arg.name, variableType(arg)])),
         lists,
       },
       app: appOf(field),
@@ -92,6 +92,11 @@ export function nodeFields(
     const isShown = isLeafType(target) || nodeTypes.includes(target);
     return name !== "id" && isShown && !args.some(isRequiredArgument);
   });
+}
+
+/** A variable that may be left out takes the argument's default, though the argument itself can't be null. */
+function variableType({ type, defaultValue }: GraphQLArgument): string {
+  return String(defaultValue === undefined ? type : getNullableType(type));
 }
 
 function nodeType(type: GraphQLObjectType, nodeTypes: readonly GraphQLNamedType[]): NodeTypeInfo {

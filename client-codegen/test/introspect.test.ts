@@ -55,6 +55,13 @@ describe("findChannels", () => {
     ]);
   });
 
+  test("lets a variable be left out where the argument has a default", () => {
+    const { map } = findChannels(buildSchema(AWKWARD));
+
+    expect(map.channels["listing"]?.arguments["area"]).toBe("Int");
+    expect(map.channels["listing"]?.arguments["filter"]).toBe("Box!");
+  });
+
   test("names the types that have no key", () => {
     expect(findChannels(buildSchema(CHAT)).keyless).toEqual([
       "ChatRoomEvent",

@@ -69,7 +69,7 @@ type ListingEvent implements ChannelEvent {
 type graphqlEvent implements ChannelEvent { ${COMMON}, state: class, classs: [class!]!, strings: [string!]!, states: [Listing!]! }
 type ListingChannelEvent implements ChannelEvent { ${COMMON}, state: ListingChannel, listingChannels: [ListingChannel!]! }
 type Subscription {
-  listing(zone: String!, kinds: [ListingState!], filter: Box!, area: Int = 3, after: String): ListingEvent! @rxgraphql(app: "graphql")
+  listing(zone: String!, kinds: [ListingState!], filter: Box!, area: Int! = 3, after: String): ListingEvent! @rxgraphql(app: "graphql")
   graphql(id: ID!, after: String): graphqlEvent!
   listingChannel(after: String): ListingChannelEvent! @rxgraphql(app: "listings")
 }
