@@ -176,8 +176,9 @@ class Writer {
   }
 
   #output(type: GraphQLType): string {
-    if (!isNonNullType(type)) return `${this.#outputItem(type)} | null`;
-    return this.#outputItem(type.ofType);
+    if (isNonNullType(type)) return this.#outputItem(type.ofType);
+    const item = this.#outputItem(type);
+    return item === "unknown" ? item : `${item} | null`;
   }
 
   #outputItem(type: GraphQLType): string {

@@ -1,8 +1,8 @@
-import { execFile, type ExecFileException } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { run } from "./run.js";
 
 const BIN = path.resolve(import.meta.dirname, "../bin/rxgraphql-codegen.js");
 
@@ -16,29 +16,20 @@ beforeEach(async () => {
 
 afterEach(() => rm(root, { recursive: true }));
 
-function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [BIN, ...args], { cwd: root }, (error, stdout, stderr) => {
-      const code = (error as ExecFileException | null)?.code;
-      resolve({ code: typeof code === "number" ? code : error ? -1 : 0, stdout, stderr });
-    });
-  });
-}
-
 test("--check writes nothing, names what is stale and exits with 1 until it is written", async () => {
   const args = ["--schema", "schema.graphql", "--out", "generated"];
 
-  const stale = await run(...args, "--check");
+  const stale = await run(root, BIN, ...args, "--check");
   expect(stale.code).toBe(1);
   expect(stale.stderr).toContain("stale: generated/websocket.ts");
   expect(await readdir(root)).toEqual(["package.json", "schema.graphql"]);
 
-  expect((await run(...args)).stdout).toContain("wrote generated/websocket.ts");
-  expect(await run(...args, "--check")).toEqual({ code: 0, stdout: "", stderr: "" });
+  expect((await run(root, BIN, ...args)).stdout).toContain("wrote generated/websocket.ts");
+  expect(await run(root, BIN, ...args, "--check")).toEqual({ code: 0, stdout: "", stderr: "" });
 });
 
 test("without its two names it says how it is called", async () => {
-  const { code, stderr } = await run();
+  const { code, stderr } = await run(root, BIN);
 
   expect(code).toBe(2);
   expect(stderr).toContain("Usage: rxgraphql-codegen --schema FILE --out FOLDER");
@@ -49,7 +40,7 @@ test("a document that doesn't fit the schema is a message, not a traceback", asy
     'import { graphql } from "./generated";\nexport const Ping = graphql(`query Ping { pong }`);\n';
   await writeFile(path.join(root, "ping.ts"), module);
 
-  const { code, stderr } = await run("--schema", "schema.graphql", "--out", "generated");
+  const { code, stderr } = await run(root, BIN, "--schema", "schema.graphql", "--out", "generated");
   expect(code).toBe(2);
   expect(stderr).toContain('Cannot query field "pong" on type "Query".');
   expect(stderr).not.toContain("codegen.js");
