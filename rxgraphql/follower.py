@@ -347,10 +347,11 @@ class Follower:
         labels = self._listener.labels()
         tail, self._tail = self._tail, 0
         # entries may come while the answer is on its way
-        before = self.sequence
+        epoch, before = self.epoch, self.sequence
         position = await self.log.watch(labels)
         self._take_position(position, labels)
-        if position.epoch != self.epoch:
+        if not position.epoch == self.epoch == epoch:
+            # what was noted before is of another history
             return
         if tail > self.sequence:
             # perhaps the connection is half open: nothing that is sent arrives any more

@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 from rxgraphql import embedded
 from rxgraphql.audience import Subscriber
 from rxgraphql.authorize import authorize
-from rxgraphql.channel import registry
 from rxgraphql.conf import settings
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import (
@@ -176,6 +175,9 @@ class Hub:
         """Whether all of the state was read after all that the reader has seen."""
         if live.done > begun:
             return True
+        if live.is_to_compare:
+            # an entry of another layout may have told the reader what is still to be looked up here
+            return False
         if cursor.epoch == self.follower.epoch:
             return cursor.ahead < live.read_at
         # Of another history, whose numbers say nothing. Processes leave it within moments of each other, so that one
@@ -278,15 +280,8 @@ class Hub:
     def take(self, entry: Entry, fresh: bool) -> None:
         if entry.unknown:
             self.reload(set(entry.unknown))
-        if entry.layout == registry.built.layout:
-            for live in list(self.replicas.values()):
-                live.feed(entry, fresh)
-            return
-        # its rows are laid out in another way, and say only that something happened to these labels
-        labels = set(entry.labels)
         for live in list(self.replicas.values()):
-            if labels & set(live.labels):
-                live.refresh()
+            live.feed(entry, fresh)
 
     def reload(self, labels: set[str] | None) -> None:
         for live in list(self.replicas.values()):

@@ -69,14 +69,14 @@ class HubLog:
         return [fields[b"f"] for _, fields in found]
 
     async def watch(
-        self, labels: Sequence[str], draw: bool = False, lease: int = LEASE_MS
+        self, labels: Sequence[str], draw: bool = False, lease: int | None = None
     ) -> Position:
-        """Sets or renews the leases, for `lease` milliseconds at least, and notes the counter, which `draw` raises by
-        one. Raises LogUnavailableError."""
+        """Sets or renews the leases, for `lease` milliseconds at least (LEASE_MS), and notes the counter, which `draw`
+        raises by one. Raises LogUnavailableError."""
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence]
         keys += [self.keys.watch(label) for label in labels]
         keys += [self.keys.promise(label) for label in labels]
-        arguments: list[str | int] = [nonce(), lease, int(draw)]
+        arguments: list[str | int] = [nonce(), lease or LEASE_MS, int(draw)]
         reply = await self._ask(lambda: self._watch(keys=keys, args=arguments))
         epoch, counter, sequence, promised, *generations = reply
         return Position(
@@ -91,15 +91,20 @@ class HubLog:
         """The reply. A connection that the server has closed since its last use is no reason to fail: once more."""
         try:
             try:
-                return await command()
+                reply = await command()
             except redis.ReadOnlyError:
                 # a demoted master behind an address that may lead to another one by now
                 await self.client.connection_pool.disconnect()
                 raise
             except redis.ConnectionError:
-                return await command()
+                reply = await command()
         except FAILURES as error:
             raise LogUnavailableError(f"Redis can't be reached: {error}") from error
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # redis-py waits in asyncio.wait_for(), which in Python 3.11 swallows a cancel that comes with the answer
+            raise asyncio.CancelledError
+        return reply
 
     async def hang_up(self) -> None:
         """Breaks the connection that listens: `frame()` raises, and whoever waits there connects again."""

@@ -76,7 +76,8 @@ class LiveReplica:
     ) -> None:
         self.replica = Replica(channel, pk)
         self.audiences: dict[Hashable, Audience] = {}
-        self.history = History(self.replica, f"{registry.built.layout} {channel.field_name} {pk}")
+        self._layout = registry.built.layout
+        self.history = History(self.replica, f"{self._layout} {channel.field_name} {pk}")
         self.ended = False
         # where the state stands: the last entry that was applied, and its epoch
         self.epoch = ""
@@ -181,8 +182,13 @@ class LiveReplica:
     @property
     def is_still(self) -> bool:
         """Whether all that was fed is applied, and nothing is being loaded or about to be."""
-        asked = self._refresh_asked or self._refresh_timer is not None
-        return self._task is None and self._servable and not self._waiting and not asked
+        still = self._task is None and self._servable
+        return still and not self._waiting and not self.is_to_compare
+
+    @property
+    def is_to_compare(self) -> bool:
+        """Whether the state is about to be compared with the database."""
+        return self._refresh_asked or self._refresh_timer is not None
 
     def is_first_of(self, epoch: str) -> bool:
         """Whether nobody has come with a cursor of that epoch, since a newer one began."""
@@ -213,7 +219,7 @@ class LiveReplica:
         self.epoch, self.sequence, highest = mark.epoch, mark.sequence, mark.highest
         for frame in frames:
             entry = read(frame)
-            if entry is None or entry.layout != registry.built.layout:
+            if entry is None or entry.layout != self._layout:
                 return False
             if (entry.epoch, entry.sequence) != (self.epoch, self.sequence + 1):
                 return False
@@ -344,6 +350,11 @@ class LiveReplica:
                 # the state was read or taken over after it
                 continue
             self.sequence = entry.sequence
+            if entry.layout != self._layout:
+                # Its rows are laid out in another way, and say only that something happened to these labels
+                if not entry.labels or not set(entry.labels).isdisjoint(self.labels):
+                    self.refresh()
+                continue
             if not self.replica.concerns(entry):
                 continue
             wanted = self.replica.apply(entry, fresh)

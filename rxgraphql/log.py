@@ -246,7 +246,7 @@ class WriterLog:
 
         None can miss it, also one that is loading: it notes the generations before it reads and after. Lease ended
         before the first note: it reads after the commit. Between the notes: the second meets another generation than
-        the first, and it loads again. After the second: the next renewal does, five seconds later at most.
+        the first, and it loads again. After the second: the next renewal does, two seconds later at most.
         What other writers skip until then, because no lease is there, was committed before that hub's next load, which
         waits for their promises to end.
         """

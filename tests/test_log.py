@@ -590,7 +590,7 @@ def test_all_keys_are_in_one_slot(start_valkey: StartValkey) -> None:
 
 
 def test_an_entry_of_a_version_before(writer: WriterLog, listener: Listener) -> None:
-    """A version that knows no `unknown` reads the rest, and its entries are read as having none."""
+    """A version that knows neither `unknown` nor `labels` reads the rest, and its entries are read as having none."""
     listener.watch()
     new = entry()
     new.unknown = ["chat.room"]
@@ -598,8 +598,8 @@ def test_an_entry_of_a_version_before(writer: WriterLog, listener: Listener) -> 
     found = listener.entry()
     assert found.unknown == ["chat.room"]
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(found))
-    *old, unknown = fields
-    assert unknown == ["chat.room"]
+    *old, unknown, labels = fields
+    assert (unknown, labels) == (["chat.room"], [])
     frame = b"1 7 e 1 2\n" + msgspec.msgpack.encode(old)
     again = read(frame)
     assert again is not None

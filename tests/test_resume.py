@@ -17,17 +17,19 @@ from django.db import connection, transaction
 from rxgraphql import follower
 from rxgraphql import hub as hubs
 from rxgraphql.change import Change
+from rxgraphql.channel import registry
 from rxgraphql.cursor import Cursor
 from rxgraphql.errors import ChannelError
 from rxgraphql.follower import Follower
 from rxgraphql.history import History
 from rxgraphql.hub import Hub
+from rxgraphql.publish import publisher
 from rxgraphql.schema import get_schema
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
 from tests.changes import CHANGES, World
 from tests.changes import Change as Change_
-from tests.chat.channels import RoomChannel
+from tests.chat.channels import MemberChannel, RoomChannel
 from tests.chat.models import Message, Room
 from tests.folding import Watcher, document, expected
 
@@ -687,3 +689,68 @@ async def test_foreign_history(
         assert "seen there" in str(page.watcher.state())
     assert live.begun == begun + 1
     await converge(watcher)
+
+
+async def test_cursor_of_another_channel(hub: Hub, world: World) -> None:
+    """It names a state of another channel: a snapshot, also where keys are the same."""
+    page = await Page.open(hub, world)
+    member = await Watcher.open(hub, MemberChannel, world.ada.pk, world.ada.pk)
+    await page.leave()
+    event = await page.come_back(hub, member.cursor)
+    assert event["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+async def test_cursor_of_another_schema(
+    hub: Hub, other: Hub, world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of the project gave it: its digests are of other fields."""
+    settings.RX_CACHE_TTL = 0
+    page = await Page.open(hub, world)
+    await page.leave()
+    monkeypatch.setattr(registry.built, "layout", "another")
+    event = await page.come_back(other)
+    assert event["kind"] == "SNAPSHOT"
+    await page.assert_current()
+
+
+async def test_resumed_at_an_entry_of_another_version(hub: Hub, other: Hub, world: World) -> None:
+    """The last entry is of another layout, and is still to be looked up at the process where the client comes back."""
+    page = await Page.open(hub, world)
+    await watch(other, world)
+    (live,) = other.replicas.values()
+    live.refresh()
+    await until(lambda: live.is_still)
+
+    def write() -> None:
+        found: Any = publisher()
+        layout, found.layout = found.layout, "another"
+        try:
+            changes.update(world)
+        finally:
+            found.layout = layout
+
+    await sync_to_async(write)()
+    while "edited" not in str(page.watcher.state()):
+        await page.next()
+    await page.leave()
+    await page.come_back(other)
+    assert "edited" in str(page.watcher.state())
+
+
+async def test_cancelled_while_it_resumes(hub: Hub, world: World) -> None:
+    """A client that goes away while it resumes leaves nothing behind, at whatever moment: a cancel that comes in the
+    same moment as an answer of Redis is not lost."""
+    page = await Page.open(hub, world)
+    foreign = str(Cursor("another-history", 7, 9, "0" * 32))
+    for number in range(300):
+        coming = asyncio.create_task(page.come_back(hub, foreign))
+        for _ in range(number % 60):
+            await asyncio.sleep(0)
+        coming.cancel()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait([coming])
+        if not coming.cancelled():
+            await page.leave()
+    # the page itself was never closed
+    assert hub.subscriber_count == 1
