@@ -1,4 +1,4 @@
-import { createClient } from "graphql-ws";
+import { createClient, type Client } from "graphql-ws";
 import { failure, isCloseEvent, type Failure } from "./failure.js";
 
 export type ConnectionParams = Record<string, unknown> | undefined;
@@ -53,7 +53,8 @@ const FORBIDDEN = 4403;
  * cuts short, and each subscribes anew with what it knows then.
  */
 export class Connection {
-  private readonly client;
+  private client: Client | undefined;
+  private url = "";
   private readonly operations = new Set<Operation>();
   private readonly waiting = new Set<() => void>();
   private socket: { send(data: string): void } | undefined;
@@ -62,35 +63,7 @@ export class Connection {
   private attempts = 0;
   private refusals = 0;
 
-  constructor(private readonly options: ConnectionOptions) {
-    const { url, connectionParams, webSocketImpl, keepAlive = 12_000 } = options;
-    const alive = () => clearTimeout(this.deadline);
-    this.client = createClient({
-      url: () => address(typeof url === "function" ? url() : url),
-      ...(connectionParams && { connectionParams }),
-      ...(webSocketImpl !== undefined && { webSocketImpl }),
-      keepAlive,
-      retryAttempts: 0,
-      on: {
-        connecting: () => this.expect(CONNECT_TIMEOUT),
-        connected: (socket) => {
-          this.socket = socket as WebSocket;
-          this.refusals = 0;
-          alive();
-        },
-        ping: (received) => {
-          if (!received) this.expect(options.pongTimeout ?? 5_000);
-        },
-        message: alive,
-        closed: (event) => {
-          alive();
-          this.socket = undefined;
-          if (isCloseEvent(event) && event.code === FORBIDDEN) this.refusals += 1;
-          for (const operation of this.operations) operation.lost();
-        },
-      },
-    });
-  }
+  constructor(private readonly options: ConnectionOptions) {}
 
   /** Runs the operation until it ends or the returned function is called. */
   run(operation: Operation): () => void {
@@ -124,6 +97,14 @@ export class Connection {
       const unlessStopped = (act: () => void) => () => {
         if (mine === turn) act();
       };
+      try {
+        const { url } = this.options;
+        this.url = address(typeof url === "function" ? url() : url);
+        this.client ??= this.connect();
+      } catch (error) {
+        interrupt({ ...failure(error), again: false });
+        return;
+      }
       unsubscribe = this.client.subscribe<Record<string, unknown>>(operation.payload, {
         next: (result) =>
           unlessStopped(() => {
@@ -151,6 +132,42 @@ export class Connection {
     } else this.retry();
   };
 
+  /** Not before there is something to run: a page that is rendered on a server may have no WebSocket. */
+  private connect(): Client {
+    const {
+      connectionParams,
+      webSocketImpl,
+      keepAlive = 12_000,
+      pongTimeout = 5_000,
+    } = this.options;
+    const alive = () => clearTimeout(this.deadline);
+    return createClient({
+      url: () => this.url,
+      ...(connectionParams && { connectionParams }),
+      ...(webSocketImpl !== undefined && { webSocketImpl }),
+      keepAlive,
+      retryAttempts: 0,
+      on: {
+        connecting: () => this.expect(CONNECT_TIMEOUT),
+        connected: (socket) => {
+          this.socket = socket as WebSocket;
+          this.refusals = 0;
+          alive();
+        },
+        ping: (received) => {
+          if (!received) this.expect(pongTimeout);
+        },
+        message: alive,
+        closed: (event) => {
+          alive();
+          this.socket = undefined;
+          if (isCloseEvent(event) && event.code === FORBIDDEN) this.refusals += 1;
+          for (const operation of this.operations) operation.lost();
+        },
+      },
+    });
+  }
+
   private isFinal({ error, again }: Failure): boolean {
     if (!again || error.code !== String(FORBIDDEN)) return !again;
     // the same parameters will be refused again
@@ -176,7 +193,7 @@ export class Connection {
   /** Something must come within the time, or the connection is dead. */
   private expect(milliseconds: number): void {
     clearTimeout(this.deadline);
-    this.deadline = setTimeout(() => this.client.terminate(), milliseconds);
+    this.deadline = setTimeout(() => this.client?.terminate(), milliseconds);
   }
 
   private rest(): void {
@@ -205,7 +222,8 @@ export function backoff(attempt: number): number {
 /** "/graphql/" on the page's host, and http for ws. */
 export function address(url: string): string {
   const base = typeof location === "undefined" ? undefined : location.href;
-  if (!URL.canParse(url, base))
+  const found = URL.canParse(url, base) ? new URL(url, base).href.replace(/^http/, "ws") : "";
+  if (!/^wss?:/.test(found))
     throw new TypeError(`createClient: \`${url}\` is no address of a WebSocket.`);
-  return new URL(url, base).href.replace(/^http/, "ws");
+  return found;
 }

@@ -9,20 +9,10 @@ import type {
 } from "graphql";
 import type { ChannelInfo, ChannelMap, EdgeInfo } from "./map.js";
 import { printArguments, printSelectionSet, printType, printValue } from "./print.js";
+import { AGAIN, FlattenError, Rows, typeInfo, type When } from "./rows.js";
 import type { SelectedField, Selection } from "./selection.js";
 
-/** A document that can't be the selection of a channel's state. The message names the place and the fix. */
-export class FlattenError extends Error {
-  override readonly name = "FlattenError";
-
-  constructor(
-    message: string,
-    /** The fields that conflict. */
-    readonly nodes: readonly FieldNode[] = [],
-  ) {
-    super(message);
-  }
-}
+export { FlattenError };
 
 /** A nested `state` selection as the subscription to normalized rows, and the way back. */
 export interface Flat {
@@ -38,9 +28,6 @@ export interface Flat {
 }
 
 export type Variables = { readonly [name: string]: unknown };
-
-/** Conditions that all must hold: "+a,-b" is `@include(if: $a) @skip(if: $b)`, "" is always. */
-type When = string;
 
 interface Found {
   readonly node: FieldNode;
@@ -65,7 +52,6 @@ interface PlaceField {
   readonly edge?: EdgeInfo & { readonly place: Place };
 }
 
-const OF_EVERY_EVENT = "kind cursor removed lists { node field index removed inserted }";
 const IGNORED = ["__typename", "kind", "cursor", "removed", "lists"];
 
 /**
@@ -104,74 +90,6 @@ export function everything(channel: ChannelInfo, map: ChannelMap): Flat {
   const values = names.map(([name]) => `${name}: $${name}`);
   const query = rows.query(channel, channel.name, definitions, values, "after");
   return { channel, key: query, query, after: "after", select: () => root };
-}
-
-/** The normalized rows that are asked for: by node type, which fields under which conditions. */
-class Rows {
-  private readonly types = new Map<string, { when: Set<When>; fields: Map<string, RowField> }>();
-
-  constructor(private readonly map: ChannelMap) {}
-
-  add(type: string, when: When): void {
-    this.of(type).when.add(when);
-  }
-
-  /** The response key of the field; `text` is what tells it from others of the name. */
-  field(type: string, name: string, text: string, when: When): string {
-    const { fields } = this.of(type);
-    let field = fields.get(text);
-    if (!field) {
-      const { leaves, edges } = typeInfo(this.map, type);
-      const taken = [...fields.values()].map((other) => other.key);
-      let key = name;
-      for (let n = 2; taken.includes(key); n++) {
-        key = `${name}_${n}`;
-        if (leaves.includes(key) || Object.hasOwn(edges, key)) taken.push(key);
-      }
-      fields.set(
-        text,
-        (field = { key, text: key === name ? text : `${key}: ${text}`, when: new Set() }),
-      );
-    }
-    field.when.add(when);
-    return field.key;
-  }
-
-  /** Every list once for each condition: the server merges them, as GraphQL does. */
-  query(
-    { name, field, lists }: ChannelInfo,
-    operation: string,
-    definitions: readonly string[],
-    args: readonly string[],
-    after: string,
-  ): string {
-    const parts: string[] = [];
-    for (const [type, { when, fields }] of this.types) {
-      const list = lists[type];
-      if (!list) throw new FlattenError(`The events of ${name} have no list of ${type}. ${AGAIN}`);
-      for (const condition of when.has("") ? new Set(["", ...alternatives(fields)]) : when) {
-        const chosen = [...fields.values()]
-          .filter((row) => (row.when.has("") ? condition === "" : row.when.has(condition)))
-          .map((row) => row.text);
-        parts.push(conditioned(condition, `${list} { ${["id", ...chosen].join(" ")} }`));
-      }
-    }
-    const all = [...definitions, `$${after}: String`].join(", ");
-    const values = [...args, `after: $${after}`].join(", ");
-    return `subscription ${operation}(${all}) { ${field}(${values}) { ${OF_EVERY_EVENT} ${parts.join(" ")} } }`;
-  }
-
-  private of(type: string) {
-    let rows = this.types.get(type);
-    if (!rows) this.types.set(type, (rows = { when: new Set(), fields: new Map() }));
-    return rows;
-  }
-}
-
-interface RowField {
-  readonly key: string;
-  readonly text: string;
-  readonly when: Set<When>;
 }
 
 class Reader {
@@ -353,7 +271,6 @@ class Reader {
   }
 }
 
-const AGAIN = "If the schema has changed, run manage.py makefrontend again.";
 const SELECTION_SET = "SelectionSet" as SelectionSetNode["kind"];
 
 function resolve(place: Place, variables: Variables, known: Map<string, Selection>): Selection {
@@ -384,21 +301,6 @@ function holds(all: When, variables: Variables): boolean {
     .every((one) => one === "" || Boolean(variables[one.slice(1)]) === one.startsWith("+"));
 }
 
-/** The conditions that stand at some field, "" left out. */
-function alternatives(fields: ReadonlyMap<string, RowField>): Set<When> {
-  const found = [...fields.values()].flatMap((row) => (row.when.has("") ? [] : [...row.when]));
-  return new Set(found);
-}
-
-/** Directives can't be repeated: each condition has a fragment of its own around what it decides. */
-function conditioned(when: When, text: string): string {
-  if (when === "") return text;
-  return when.split(",").reduceRight((inner, one) => {
-    const directive = one.startsWith("+") ? "include" : "skip";
-    return `... @${directive}(if: $${one.slice(1)}) { ${inner} }`;
-  }, text);
-}
-
 function setsOf(found: readonly Found[]): Sets[] {
   return found.flatMap(({ node, when }) =>
     node.selectionSet ? [{ set: node.selectionSet, when }] : [],
@@ -420,10 +322,4 @@ function uses(text: string, variable: string): boolean {
 function printDefinition({ variable, type, defaultValue }: VariableDefinitionNode): string {
   const value = defaultValue ? ` = ${printValue(defaultValue)}` : "";
   return `$${variable.name.value}: ${printType(type)}${value}`;
-}
-
-function typeInfo(map: ChannelMap, type: string) {
-  const info = map.types[type];
-  if (!info) throw new FlattenError(`${type} is not known. ${AGAIN}`);
-  return info;
 }

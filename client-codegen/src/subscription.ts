@@ -130,6 +130,15 @@ export class Subscription implements Operation {
   private tell(): void {
     this.telling = undefined;
     this.told = performance.now();
-    for (const listener of [...this.listeners]) listener();
+    for (const listener of [...this.listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        // its own fault, not the connection's: it goes where uncaught errors go
+        setTimeout(() => {
+          throw error;
+        });
+      }
+    }
   }
 }

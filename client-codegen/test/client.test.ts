@@ -1,5 +1,5 @@
 import { createClient as createSocketClient } from "graphql-ws";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createClient, type Client, type ClientOptions } from "../src/client.js";
 import { address, backoff } from "../src/connection.js";
 import { ChatRoomChannel, event, message, snapshot } from "./chat.js";
@@ -52,6 +52,21 @@ describe("One subscription", () => {
     const watch = (args: object) => new Watch(client.open(channel, args));
     [watch({ name: "a", b: 1 }), watch({ b: 1, name: "a" }), watch({ name: "a" })];
     await server.until(() => server.subscribed.length === 2);
+    expect(server.connections).toBe(1);
+  });
+
+  it("survives a listener that throws", async () => {
+    const uncaught = new Promise((resolve) => process.once("uncaughtException", resolve));
+    const handlers = process.listeners("uncaughtException").slice(0, -1);
+    for (const handler of handlers) process.off("uncaughtException", handler);
+    client.channel(ChatRoomChannel, { name: "lobby" }).subscribe(() => {
+      throw new Error("of a listener");
+    });
+    const watch = lobby();
+    await server.send(snapshot(1));
+    await watch.is("live");
+    expect(await uncaught).toMatchObject({ message: "of a listener" });
+    for (const handler of handlers) process.on("uncaughtException", handler);
     expect(server.connections).toBe(1);
   });
 
@@ -213,8 +228,18 @@ describe("An address", () => {
     ["http://a:1/x?y", "ws://a:1/x?y"],
   ])("%s is %s", (given, expected) => expect(address(given)).toBe(expected));
 
-  it("that is none is told", () => {
-    expect(() => address("/graphql/")).toThrowError("`/graphql/` is no address of a WebSocket");
+  it.each(["/graphql/", "ftp://a/", "wss://"])("%s is none, and is told", async (url) => {
+    expect(() => address(url)).toThrowError(`\`${url}\` is no address of a WebSocket`);
+    const other = createClient({ url, webSocketImpl: server.socket });
+    const { error } = await new Watch(other.channel(ChatRoomChannel, { name: "a" })).is("error");
+    expect(error?.code).toBe("CONNECTION");
+  });
+
+  it("and a WebSocket are not needed until something is subscribed", () => {
+    vi.stubGlobal("WebSocket", undefined);
+    const other = createClient({ url: "/graphql/" });
+    expect(other.channel(ChatRoomChannel, { name: "a" }).get().status).toBe("connecting");
+    vi.unstubAllGlobals();
   });
 });
 
