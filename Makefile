@@ -55,6 +55,7 @@ check-python: .make/venv
 check-client: .make/npm .make/codegen
 	npm run --silent format:check
 	npm run --silent typecheck
+	npm run --silent check:package -w client-codegen
 
 .PHONY: check-generated
 check-generated: .make/venv .make/npm .make/codegen
