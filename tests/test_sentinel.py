@@ -20,6 +20,7 @@ from tests.chat.channels import RoomChannel
 from tests.folding import Watcher, expected
 from tests.services import Failover
 from tests.test_log import timed
+from tests.test_paths import STEPS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,3 +104,35 @@ def test_a_service_that_no_sentinel_knows(failover: Failover) -> None:
         pytest.raises(redis.ConnectionError, match="another"),
     ):
         client.ping()
+
+
+async def test_all_changes_around_a_failover_that_loses_the_last_writes(failover: Failover) -> None:
+    """Every kind of change before it, while the replica is cut off, while there is no master, and after: two processes
+    have it all in the end."""
+    world = await sync_to_async(World)()
+    hubs = Hub(), Hub()
+    watchers = [
+        await Watcher.open(hub, RoomChannel, world.room.name, world.room.pk) for hub in hubs
+    ]
+    quarter = len(STEPS) // 4
+    with redis.Redis.from_url(failover.master.url) as master:
+        for step in STEPS[:quarter]:
+            await sync_to_async(step)(world)
+        master.wait(1, 5000)
+    failover.cut_off()
+    for step in STEPS[quarter : 2 * quarter]:
+        await sync_to_async(step)(world)
+    failover.master.kill()
+    failover.replica.resume()
+    for step in STEPS[2 * quarter : 3 * quarter]:
+        await sync_to_async(step)(world)
+    await sync_to_async(failover.wait_for_failover)()
+    for step in STEPS[3 * quarter :]:
+        await sync_to_async(step)(world)
+    wanted = await sync_to_async(expected)(RoomChannel, world.room.pk)
+    for watcher in watchers:
+        async with asyncio.timeout(30):
+            while watcher.state() != wanted:
+                await watcher.next()
+    for hub in hubs:
+        await hub.stop()
