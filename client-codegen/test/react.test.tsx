@@ -1,11 +1,12 @@
 // @vitest-environment happy-dom
+import type { TypedDocumentNode } from "@graphql-typed-document-node/core";
 import { parse } from "graphql";
 import { memo, StrictMode, type ReactNode } from "react";
 import { renderToString } from "react-dom/server";
 import { act } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from "vitest";
-import { createClient, type Client, type TypedDocument } from "../src/client.js";
+import { createClient, type Client } from "../src/client.js";
 import { RxProvider, useChannelState } from "../src/react.js";
 import type { ChannelState } from "../src/subscription.js";
 import { channelMap, ChatRoomChannel, event, message, snapshot, user } from "./chat.js";
@@ -14,7 +15,7 @@ import { FakeServer } from "./fake.js";
 
 Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
 
-type Named = TypedDocument<
+type Named = TypedDocumentNode<
   {
     readonly chatRoom: {
       readonly __typename?: "E";

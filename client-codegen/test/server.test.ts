@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import { parse } from "graphql";
+import { createClient as createSocketClient } from "graphql-ws";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createClient, type Client, type ClientOptions } from "../src/client.js";
 import { channelMap, ChatRoomChannel } from "./chat.js";
@@ -117,6 +119,87 @@ for number in range(200):
     expect(launch.state.messages.slice(before).map((one) => one.text)).toEqual(
       Array.from({ length: 200 }, (_, number) => `burst ${number}`),
     );
+  });
+});
+
+const NESTED = `
+  subscription ($name: String!) {
+    chatRoom(name: $name) { state {
+      id name topic
+      members { ...Person }
+      messages { id text sentAt editedAt author { ...Person } reactions { id emoji user { ...Person } } }
+    } }
+  }
+  fragment Person on User { id username name status away }`;
+
+/** The server's own nested state, as it is now. */
+async function serverState(page: PageSocket, name: string): Promise<unknown> {
+  const socket = createSocketClient({
+    url: site.proxy.url.replace("http", "ws"),
+    webSocketImpl: page,
+  });
+  const events = socket.iterate<{ chatRoom: { state: unknown } }>({
+    query: NESTED,
+    variables: { name },
+  });
+  const { value } = (await events.next()) as IteratorYieldResult<{
+    data: { chatRoom: { state: unknown } };
+  }>;
+  await events.return?.();
+  return value.data.chatRoom.state;
+}
+
+describe("Whatever is written, and however often the connection drops,", () => {
+  it("two rooms become what the server has, rows that move between them included", async () => {
+    const seed = Number(process.env["SEED"] ?? Date.now() % 100_000);
+    await site.run(`
+import random
+rooms = [ChatRoom.objects.create(name=name) for name in ("left", "right")]
+for room in rooms:
+    room.members.set(User.objects.all())
+chance = random.Random(${seed})
+
+def one():
+    messages = list(Message.objects.filter(room__in=rooms))
+    people = list(User.objects.all())
+    kind = chance.randrange(9)
+    if kind < 3 or not messages:
+        Message.objects.create(room=chance.choice(rooms), author=chance.choice(people), text=str(chance.random()))
+        return
+    message = chance.choice(messages)
+    if kind == 3:
+        message.delete()
+    elif kind == 4:
+        message.room = rooms[1] if message.room == rooms[0] else rooms[0]
+        message.save()
+    elif kind == 5:
+        message.text = str(chance.random())
+        message.author = chance.choice(people)
+        message.save()
+    elif kind == 6:
+        Reaction.objects.get_or_create(message=message, user=chance.choice(people), emoji=chance.choice("abc"))
+    elif kind == 7:
+        person = chance.choice(people)
+        person.status = str(chance.random())
+        person.save()
+    else:
+        chance.choice(rooms).members.set(chance.sample(people, chance.randrange(1, 4)) + [User.objects.get(username="ada")])`);
+    const page = await site.page("ada");
+    const client = open(page, { retryWait: () => 20 });
+    const rooms = ["left", "right"].map((name) => ({
+      name,
+      watch: new Watch(client.channel(ChatRoomChannel, { name })),
+    }));
+    await Promise.all(rooms.map(({ watch }) => watch.is("live")));
+    for (let round = 0; round < 8; round++) {
+      await site.run("for _ in range(8): one()");
+      if (round % 2) site.proxy.cut();
+    }
+    for (const { name, watch } of rooms) {
+      const expected = await serverState(page, name);
+      await watch.until(({ state }) => isDeepStrictEqual(state, expected));
+      expect(watch.state, `SEED=${seed}`).toEqual(expected);
+    }
   });
 });
 
