@@ -61,6 +61,11 @@ export class Client {
     this.connection = new Connection(options);
   }
 
+  /** Of the schema, as it was given. */
+  get channelMap(): ChannelMap | undefined {
+    return this.options.channelMap;
+  }
+
   /** The whole state of a channel. */
   channel<State, Args extends object>(channel: ChannelClass<State, Args>, args: Args): Live<State>;
   channel<State, Args extends object>(channel: Channel<State, Args>): Live<State>;
