@@ -1,36 +1,49 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Types } from "@graphql-codegen/plugin-helpers";
-import type {
-  ASTNode,
-  DocumentNode,
-  FieldNode,
-  FragmentDefinitionNode,
-  OperationDefinitionNode,
-  SelectionSetNode,
+import {
+  Kind,
+  OverlappingFieldsCanBeMergedRule,
+  specifiedRules,
+  validate,
+  visit,
+  type ASTNode,
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
 } from "graphql";
 import { FlattenError, flatten } from "./flatten.js";
 import type { ChannelMap } from "./map.js";
 
 type Fragments = ReadonlyMap<string, FragmentDefinitionNode>;
 
-const DOCUMENT = "Document" as DocumentNode["kind"];
+/** What these find, graphql-codegen finds too and says well. */
+const RULES = specifiedRules.filter((rule) => rule !== OverlappingFieldsCanBeMergedRule);
 const OF_EVERY_EVENT = ["__typename", "kind", "cursor", "removed", "lists"];
 
 /**
  * Raises an error that names every document of a channel's `state` that the client could not read, and where it is.
  * Documents that select more than `state` are for other clients, and theirs to judge.
  */
-export function checkDocuments(files: readonly Types.DocumentFile[], map: ChannelMap): void {
+export function checkDocuments(
+  schema: GraphQLSchema,
+  files: readonly Types.DocumentFile[],
+  map: ChannelMap,
+): void {
   const definitions = files.flatMap(({ document }) => document?.definitions ?? []);
-  const fragments = definitions.filter((node) => node.kind === "FragmentDefinition");
+  const fragments = definitions.filter((node) => node.kind === Kind.FRAGMENT_DEFINITION);
   const byName: Fragments = new Map(fragments.map((node) => [node.name.value, node]));
   const faults: string[] = [];
   for (const file of files) {
     for (const node of file.document?.definitions ?? []) {
-      if (node.kind !== "OperationDefinition" || !isOfState(node, byName, map)) continue;
+      if (node.kind !== Kind.OPERATION_DEFINITION || node.operation !== "subscription") continue;
+      const document = withFragments(node, byName);
+      if (validate(schema, document, RULES).length > 0 || !isOfState(node, byName, map)) continue;
       try {
-        flatten({ kind: DOCUMENT, definitions: [node, ...fragments] }, map);
+        flatten(document, map);
       } catch (error) {
         if (!(error instanceof FlattenError)) throw error;
         const places = new Set(error.nodes.map((field) => placeOf(files, field)));
@@ -42,12 +55,26 @@ export function checkDocuments(files: readonly Types.DocumentFile[], map: Channe
   if (faults.length > 0) throw new Error(faults.join("\n"));
 }
 
+function withFragments(operation: OperationDefinitionNode, fragments: Fragments): DocumentNode {
+  const used = new Set<FragmentDefinitionNode>();
+  const add = (from: ASTNode): void =>
+    void visit(from, {
+      FragmentSpread({ name }) {
+        const found = fragments.get(name.value);
+        if (!found || used.has(found)) return;
+        used.add(found);
+        add(found);
+      },
+    });
+  add(operation);
+  return { kind: Kind.DOCUMENT, definitions: [operation, ...used] };
+}
+
 function isOfState(
   operation: OperationDefinitionNode,
   fragments: Fragments,
   map: ChannelMap,
 ): boolean {
-  if (operation.operation !== "subscription") return false;
   const channels = fieldsOf(operation.selectionSet, fragments);
   if (!channels.every(({ name }) => Object.hasOwn(map.channels, name.value))) return false;
   if (channels.some((field) => field.arguments?.some(({ name }) => name.value === "after")))

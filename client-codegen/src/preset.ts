@@ -39,7 +39,7 @@ export const preset: Types.OutputPreset<PresetConfig> = {
   async buildGeneratesSection(options) {
     const schema = options.schemaAst ?? buildASTSchema(options.schema);
     const found = findChannels(schema);
-    checkDocuments(options.documents, found.map);
+    checkDocuments(schema, options.documents, found.map);
     const { websocketUrl = "/graphql/", apps = {}, ...presetConfig } = options.presetConfig ?? {};
     const config = {
       ...CONFIG,

@@ -214,6 +214,21 @@ export const Mine = graphql(\`subscription Mine($name: String!) {
     expect((await modules(CHAT)).get("graphql.ts")).toContain("readonly x: string");
   });
 
+  test("with what the schema doesn't have is told by the schema", async () => {
+    await write(
+      "room.ts",
+      `import { graphql } from "./generated";
+export const Mine = graphql(\`subscription Mine($name: String!) {
+  chatRoom(name: $name) { state { nam ...Round } }
+}
+fragment Round on ChatRoom { ...Round }\`);`,
+    );
+
+    const failed = await modules(CHAT).catch((error: Error) => String(error));
+
+    expect(failed).toMatch(/Cannot query field "nam" on type "ChatRoom"/);
+  });
+
   test("of other fields beside `state` is left to other clients", async () => {
     await write(
       "room.ts",
