@@ -25,9 +25,9 @@ type Tree = { [key: string]: unknown };
 class Node {
   row: Row | undefined;
   /** What its to-one edges refer to, by key in the row. */
-  readonly ones = new Map<string, Node>();
+  ones: Map<string, Node> | undefined;
   /** What its lists hold, by the schema's name. */
-  readonly lists = new Map<string, readonly Node[]>();
+  lists: Map<string, readonly Node[]> | undefined;
   /** What refers to it, and how often. */
   readonly parents = new Map<Node, number>();
   /** The fold in which it, or what it refers to at any depth, last changed. */
@@ -70,6 +70,8 @@ export class Store {
   private nodes = new Map<string, Node>();
   private root: Node | undefined;
   private folds = 0;
+  /** What may be forgotten after the fold: until its end, something may refer to it again. */
+  private readonly idle = new Set<Node>();
   private readonly followed = new Map<string, Followed>();
 
   constructor(
@@ -89,14 +91,13 @@ export class Store {
     this.folds += 1;
     const rows = this.rows(event);
     const snapshot = event.kind === "SNAPSHOT";
-    if (snapshot) {
-      const named = new Set(rows.map(([key]) => key));
-      for (const node of [...this.nodes.values()])
-        if (node.row && !named.has(node.key)) this.remove(node);
-    }
+    const named = new Set(rows.map(([key]) => key));
+    if (snapshot)
+      for (const node of this.nodes.values())
+        if (node.row && !named.has(node.key)) this.remove(node, false);
     for (const key of event.removed) {
       const node = this.nodes.get(key);
-      if (node) this.remove(node);
+      if (node) this.remove(node, named.has(key));
     }
     for (const [key, row, followed] of rows) this.put(this.node(key), row, followed);
     if (snapshot) {
@@ -107,11 +108,12 @@ export class Store {
       for (const change of event.lists) {
         if (!this.follows(change)) continue;
         const node = this.node(change.node);
-        const before = node.lists.get(change.field) ?? NOTHING;
+        const before = node.lists?.get(change.field) ?? NOTHING;
         const { after, inserted, removed } = this.patched(before, change);
         this.setList(node, change.field, after, inserted, removed);
       }
     }
+    this.forget();
     this.cursor = event.cursor;
     const before = this.state;
     this.state = (this.root && this.view(this.root, this.selection)) ?? null;
@@ -157,31 +159,33 @@ export class Store {
     node.row = merged;
     for (const [from, type] of ones) {
       const reference = row[from] as Row | null | undefined;
-      const before = node.ones.get(from);
+      const before = node.ones?.get(from);
       const after = reference ? this.node(`${type}:${reference.id}`) : undefined;
       if (before === after) continue;
       if (after) {
-        node.ones.set(from, after);
+        (node.ones ??= new Map()).set(from, after);
         link(node, after);
-      } else node.ones.delete(from);
+      } else node.ones?.delete(from);
       if (before) this.unlink(node, before);
     }
     this.touch(node);
   }
 
-  private remove(node: Node): void {
-    node.row = undefined;
+  /** A row that the same event brings again only loses what it refers to. */
+  private remove(node: Node, again: boolean): void {
+    if (!again) node.row = undefined;
     this.touch(node);
     this.release(node);
-    this.forget(node);
+    this.idle.add(node);
   }
 
-  /** It refers to nothing any more. */
   private release(node: Node): void {
-    const children = [...node.ones.values(), ...[...node.lists.values()].flat()];
-    node.ones.clear();
-    node.lists.clear();
-    for (const child of children) this.unlink(node, child);
+    const { ones, lists } = node;
+    if (!node.row) node.ones = undefined;
+    node.lists = undefined;
+    if (!node.row) for (const child of ones?.values() ?? NOTHING) this.unlink(node, child);
+    for (const list of lists?.values() ?? NOTHING)
+      for (const child of list) this.unlink(node, child);
   }
 
   /** A snapshot has each list whole, and those that are empty not at all. */
@@ -196,11 +200,11 @@ export class Store {
       fields.set(change.field, this.patched(before, change).after);
     }
     for (const node of this.nodes.values())
-      for (const [field, before] of node.lists)
+      for (const [field, before] of node.lists ?? NOTHING)
         if (!lists.get(node)?.has(field)) this.setList(node, field, NOTHING, NOTHING, before);
     for (const [node, fields] of lists)
       for (const [field, after] of fields)
-        this.setList(node, field, after, after, node.lists.get(field) ?? NOTHING);
+        this.setList(node, field, after, after, node.lists?.get(field) ?? NOTHING);
   }
 
   private setList(
@@ -210,9 +214,8 @@ export class Store {
     inserted: readonly Node[],
     removed: readonly Node[],
   ): void {
-    if (sameItems(node.lists.get(field) ?? NOTHING, after)) return;
-    node.lists.set(field, after);
-    // first what comes: a key that only moves must not be forgotten
+    if (sameItems(node.lists?.get(field) ?? NOTHING, after)) return;
+    (node.lists ??= new Map()).set(field, after);
     for (const child of inserted) link(node, child);
     for (const child of removed) this.unlink(node, child);
     this.touch(node);
@@ -237,14 +240,17 @@ export class Store {
     const count = child.parents.get(parent) ?? 0;
     if (count > 1) child.parents.set(parent, count - 1);
     else child.parents.delete(parent);
-    this.forget(child);
+    if (child.parents.size === 0) this.idle.add(child);
   }
 
-  /** If it is only a key, and nobody's. */
-  private forget(node: Node): void {
-    if (node.row || node.parents.size > 0 || node === this.root) return;
-    this.nodes.delete(node.key);
-    this.release(node);
+  /** What is only a key, and nobody's. */
+  private forget(): void {
+    for (const node of this.idle) {
+      if (node.row || node.parents.size > 0 || node === this.root) continue;
+      this.nodes.delete(node.key);
+      this.release(node);
+    }
+    this.idle.clear();
   }
 
   /** What shows the node, at any height, is to be looked at. */
@@ -288,13 +294,13 @@ export class Store {
     if (!edge) return from === "__typename" ? selection.type : (node.row[from] ?? null);
     if (edge.many) {
       const items: Tree[] = [];
-      for (const child of node.lists.get(from) ?? NOTHING) {
+      for (const child of node.lists?.get(from) ?? NOTHING) {
         const item = this.view(child, edge.selection);
         if (item) items.push(item);
       }
       return Array.isArray(before) && sameItems(before, items) ? before : items;
     }
-    const child = node.ones.get(from);
+    const child = node.ones?.get(from);
     // GraphQL's own rule: null goes up to where it may stand
     return (child && this.view(child, edge.selection)) ?? (edge.nullable ? null : undefined);
   }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { parse } from "graphql";
 import { describe, expect, it } from "vitest";
@@ -78,6 +79,8 @@ const rows = {
   }),
 };
 const few = <Value>(value: fc.Arbitrary<Value>) => fc.array(value, { maxLength: 4 });
+const distinct = <Value extends { id: string }>(value: fc.Arbitrary<Value>) =>
+  fc.uniqueArray(value, { maxLength: 4, selector: (row) => row.id });
 const keys = (type: string) => few(id.map((one) => `${type}:${one}`));
 const LISTS = [
   ["ChatRoom:1", "messages", "Message"],
@@ -104,9 +107,9 @@ const anyEvent = fc
         .chain((type) => id.map((one) => `${type}:${one}`)),
     ),
     chatRooms: fc.array(rows.chatRooms, { maxLength: 1 }),
-    messages: few(rows.messages),
-    reactions: few(rows.reactions),
-    users: few(rows.users),
+    messages: distinct(rows.messages),
+    reactions: distinct(rows.reactions),
+    users: distinct(rows.users),
     lists,
   })
   .map(({ kind, ...parts }) => event(kind as ChannelEvent["kind"], parts));
@@ -164,11 +167,15 @@ describe.each<[string, Flat]>([
           if (selection.fields[0]?.key === "id") expectShared(before, store.state);
         }
         const last = more.at(-1);
-        if (last?.kind === "CHANGE") {
-          const again = sensible(last, model);
-          store.fold(again);
+        if (last?.kind !== "CHANGE") return;
+        const again = sensible(last, model);
+        store.fold(again);
+        model.fold(again);
+        const once = model.tree("ChatRoom:1", selection);
+        model.fold(again);
+        // two changes of one list with indices beyond its end: such an event moves something each time
+        if (isDeepStrictEqual(model.tree("ChatRoom:1", selection), once))
           expect(store.fold(again)).toBe(false);
-        }
       }),
       { numRuns: 400 },
     );

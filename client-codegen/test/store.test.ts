@@ -132,6 +132,25 @@ describe("A change", () => {
     expect(store.ended).toBe(true);
   });
 
+  it("that removes a row and brings it again is done once too", () => {
+    const store = open();
+    const again = event("CHANGE", { removed: ["User:1"], users: [user(1, "Ada")] });
+    expect(store.fold(again)).toBe(true);
+    expect(room(store).members[0]?.name).toBe("Ada");
+    expect(store.fold(again)).toBe(false);
+  });
+
+  it("shows a row that came late in the list to which a snapshot had moved its key", () => {
+    const reactions = (id: number) =>
+      change(`Message:${id}`, "reactions", { inserted: ["Reaction:1"] });
+    const store = open();
+    store.fold(event("CHANGE", { lists: [reactions(1)] }));
+    const moved = snapshot(3);
+    store.fold({ ...moved, lists: [...moved.lists, reactions(2)] });
+    store.fold(event("CHANGE", { reactions: [{ id: "1", emoji: "!", user: { id: "1" } }] }));
+    expect(room(store).messages.map((one) => one.reactions.length)).toEqual([0, 1, 0]);
+  });
+
   it("holds no row that nothing refers to and that was removed", () => {
     const store = open();
     for (let id = 10; id < 200; id++) {
