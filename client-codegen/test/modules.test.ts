@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { buildSchema, introspectionFromSchema } from "graphql";
@@ -12,6 +12,8 @@ let root: string;
 beforeEach(async () => {
   root = await mkdtemp(path.join(tmpdir(), "rxgraphql modules "));
   await mkdir(path.join(root, "src"));
+  const modules = path.resolve(import.meta.dirname, "../../node_modules");
+  await symlink(modules, path.join(root, "node_modules"));
 });
 
 afterEach(() => rm(root, { recursive: true }));
@@ -41,6 +43,7 @@ async function faults(schema: string, use: string, websocketUrl?: string): Promi
     noUnusedParameters: true,
     noPropertyAccessFromIndexSignature: true,
     noEmit: true,
+    jsx: ts.JsxEmit.ReactJSX,
     skipLibCheck: true,
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.ESNext,
@@ -48,7 +51,7 @@ async function faults(schema: string, use: string, websocketUrl?: string): Promi
     types: [],
     paths: {
       "@rxgraphql/client": [path.resolve(import.meta.dirname, "../src/index.ts")],
-      "*": [path.resolve(import.meta.dirname, "../../node_modules/*")],
+      "@rxgraphql/client/react": [path.resolve(import.meta.dirname, "../src/react.tsx")],
     },
   });
   return ts.getPreEmitDiagnostics(program).map((fault) => {
@@ -131,6 +134,46 @@ describe("the channels' modules", () => {
     `;
 
     expect(await faults(CHAT, use)).toEqual([]);
+  });
+
+  test("fit the hook in all its forms", async () => {
+    const use = `
+      import { useChannelState } from "@rxgraphql/client/react";
+      import { ChatRoomChannel, ListingChannel } from "./generated";
+      export function useRoom(name: string | null, token: string) {
+        const { state, status } = useChannelState(ChatRoomChannel, name === null ? null : { name });
+        const mine = useChannelState(new ChatRoomChannel("lobby", token));
+        const topic = useChannelState(ChatRoomChannel, { name: "a" }, { select: (room) => room.messages });
+        const texts: readonly (string | undefined)[] = [
+          state?.messages[0]?.text,
+          mine.state?.messages[0]?.author?.name,
+          topic.state?.[0]?.text,
+          status,
+        ];
+        return texts;
+      }
+      export function useWrong() {
+        // @ts-expect-error the argument is called otherwise
+        useChannelState(ChatRoomChannel, { room: "lobby" });
+        // @ts-expect-error the argument is missing
+        useChannelState(ChatRoomChannel, {});
+      }
+      export function useListing() {
+        return useChannelState(ListingChannel, { zone: "north", filter: { from: 1 } }).state?.count;
+      }
+    `;
+    const listing = `
+      input Box { from: Float! }
+      type Listing { id: ID!, count: Int! }
+      type ListingEvent implements ChannelEvent {
+        cursor: String!, kind: ChannelEventKind!, lists: [ListChange!]!, removed: [ID!]!, state: Listing, listings: [Listing!]!
+      }
+      extend type Subscription {
+        listing(zone: String!, filter: Box!, area: Int! = 3, after: String): ListingEvent!
+      }
+    `;
+
+    expect(await faults(CHAT + listing, use)).toEqual([]);
   });
 
   test("are right for names that clash, with the document's types or TypeScript's words", async () => {
