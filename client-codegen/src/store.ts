@@ -223,13 +223,14 @@ export class Store {
 
   /** `removed` out, then what isn't there of `inserted` in at `index`. */
   private patched(before: readonly Node[], change: ListChange) {
-    const named = change.removed.flatMap((key) => this.nodes.get(key) ?? []);
-    const isRemoved = isIn(named);
-    const isHeld = isIn(before, change.inserted.length);
-    const removed = named.length > 0 ? before.filter(isRemoved) : NOTHING;
-    const left = removed.length > 0 ? before.filter((node) => !isRemoved(node)) : before;
+    const named = [...new Set(change.removed.flatMap((key) => this.nodes.get(key) ?? []))];
+    const isNamed = isIn(named);
+    const left = named.length > 0 ? before.filter((node) => !isNamed(node)) : before;
+    const removed =
+      left.length < before.length ? named.filter(isIn(before, named.length)) : NOTHING;
+    const isLeft = isIn(left, change.inserted.length);
     const wanted = new Set(change.inserted.map((key) => this.node(key)));
-    const inserted = [...wanted].filter((node) => !isHeld(node) || isRemoved(node));
+    const inserted = [...wanted].filter((node) => !isLeft(node));
     const { index } = change;
     const after =
       inserted.length > 0 ? left.slice(0, index).concat(inserted, left.slice(index)) : left;
