@@ -178,7 +178,10 @@ class Hub:
         if live.is_to_compare:
             # an entry of another layout may have told the reader what is still to be looked up here
             return False
-        if cursor.epoch == self.follower.epoch:
+        if live.epoch != self.follower.epoch:
+            # read before a history that the reader may know already, and about to be read again
+            return False
+        if cursor.epoch == live.epoch:
             return cursor.ahead < live.read_at
         # Of another history, whose numbers say nothing. Processes leave it within moments of each other, so that one
         # comparison is enough.

@@ -80,7 +80,8 @@ class Warmth:
         except (LogUnavailableError, asyncio.CancelledError):
             raise
         except Exception:
-            logger.exception("A state in the cache can't be used: %s", live.replica.root_key)
+            name = live.replica.root_key
+            logger.warning("What the cache has of %s can't be used.", name, exc_info=True)
             return False
 
     async def _continue(self, live: LiveReplica, blob: bytes, sequence: int) -> bool:

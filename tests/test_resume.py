@@ -754,3 +754,40 @@ async def test_cancelled_while_it_resumes(hub: Hub, world: World) -> None:
             await page.leave()
     # the page itself was never closed
     assert hub.subscriber_count == 1
+
+
+async def test_resumed_while_an_older_history_is_still_served(
+    hub: Hub, other: Hub, world: World, flush: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process has read, and stands still; Redis is emptied, so that numbers begin again; a commit comes, and a client
+    that has seen it; the process goes on. What it had read could be served before it reads again, and its numbers are
+    higher than the client's."""
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.1)
+    page = await Page.open(hub, world)
+    await watch(other, world)
+    for _ in range(5):
+        await hub.follower.note(("chat.message",), draw=True)
+    (live,) = other.replicas.values()
+    go_on, has_read = threading.Event(), threading.Event()
+
+    def slow(wanted: Wanted, held: Collection[str] = frozenset()) -> Loaded:
+        found = load(wanted, held)
+        if threading.current_thread() is not threading.main_thread() and not has_read.is_set():
+            has_read.set()
+            assert go_on.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(hubs, "load", slow)
+    live.reload()
+    assert await asyncio.to_thread(has_read.wait, PATIENCE)
+    await sync_to_async(flush)()
+    await sync_to_async(changes.update_shared_profile)(world)
+    while "blue" not in str(page.watcher.state()):
+        await page.next()
+    await page.leave()
+    coming = asyncio.create_task(page.come_back(other))
+    await until(lambda: len(live.audiences) == 1 and other.follower.epoch == hub.follower.epoch)
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await coming
+    assert "blue" in str(page.watcher.state())
