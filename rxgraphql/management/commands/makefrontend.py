@@ -124,13 +124,9 @@ def codegen(folder: Path) -> list[str]:
     if node is None:
         raise CommandError(
             "Node.js is not on the PATH, and the frontend's types are made by it. Install Node 20 or newer "
-            "(https://nodejs.org), or unset RX_FRONTEND_DIR to export only the schema."
+            "(https://nodejs.org), or export the schema alone with --schema-only."
         )
     around = (folder, *folder.parents)
-    for parent in around:
-        script = parent / "node_modules" / "@rxgraphql" / "client" / "bin" / f"{CODEGEN}.js"
-        if script.is_file():
-            return [node, str(script)]
     package = next((parent for parent in around if (parent / "package.json").is_file()), None)
     if package is None:
         there = next(parent for parent in around if parent.is_dir())
@@ -139,6 +135,10 @@ def codegen(folder: Path) -> list[str]:
             f"There is no package.json in {folder} or above{missing}. RX_FRONTEND_DIR must be a folder inside your "
             "frontend's npm package, such as `frontend/src/generated`; it is made if it doesn't exist."
         )
+    for parent in around:
+        script = parent / "node_modules" / "@rxgraphql" / "client" / "bin" / f"{CODEGEN}.js"
+        if script.is_file():
+            return [node, str(script)]
     raise CommandError(
         f"The npm package @rxgraphql/client is not installed for {folder}. Run `npm install @rxgraphql/client` in "
         f"{package}."
