@@ -124,6 +124,8 @@ export class Client {
     }
     const joined = shared;
     clearTimeout(joined.timer);
+    // whoever comes to it anew may have better luck
+    if (joined.users === 0) joined.subscription.current.retry();
     joined.users += 1;
     const unlisten = joined.subscription.listen(listener);
     let left = false;

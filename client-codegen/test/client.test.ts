@@ -191,6 +191,19 @@ describe("What the server says", () => {
     },
   );
 
+  it("an error, to somebody who has left: the next one asks again", async () => {
+    const first = lobby();
+    await server.refuse("NOT_FOUND");
+    await first.is("error");
+    const second = lobby();
+    expect(second.current.status).toBe("error");
+    first.stop();
+    second.stop();
+    const third = lobby();
+    await server.send(snapshot(0));
+    await third.is("live");
+  });
+
   it("that it is complete: it has ended, and may be started again", async () => {
     const watch = lobby();
     await server.send(snapshot(1));
