@@ -103,8 +103,10 @@ function polished(plugins: Record<string, CodegenPlugin>): Record<string, Codege
         plugin: async (...args: Parameters<CodegenPlugin["plugin"]>) => {
           const output = await plugin.plugin(...args);
           if (typeof output === "string") return polish(output);
-          // a plugin that only prepends has no content
-          return output.content ? { ...output, content: polish(output.content) } : output;
+          const { prepend = [], content } = output;
+          // null where a plugin has nothing to say
+          const lines = prepend.map((line) => line && polish(line));
+          return { ...output, prepend: lines, content: content && polish(content) };
         },
       },
     ]),

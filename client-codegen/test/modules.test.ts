@@ -134,6 +134,10 @@ describe("the channels' modules", () => {
     `;
 
     expect(await faults(CHAT, use)).toEqual([]);
+    // an installer that hides what isn't the project's own dependency
+    for (const text of (await modules(CHAT)).values())
+      for (const [, name] of text.matchAll(/from ["']([^."'].*?)["']/g))
+        expect(name).toBe("@rxgraphql/client");
   });
 
   test("fit the hook in all its forms", async () => {
