@@ -157,7 +157,7 @@ clean: ## Remove all that was made here, environments and the demo's database in
 	npm run --silent build -w rxgraphql/graphiql -- --logLevel warn
 	@touch $@
 
-.make/chat: $(call sources,example/frontend) .make/npm
+.make/chat: $(call sources,example/frontend) .make/codegen .make/npm
 	npm run --silent build -w example/frontend -- --logLevel warn
 	@touch $@
 
