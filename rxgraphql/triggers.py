@@ -8,7 +8,7 @@ One function for each table, with its columns written out: looking them up by na
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import md5
@@ -131,7 +131,10 @@ class Triggers:
                     for statement in self._statements(table):
                         self._execute(statement)
         wanted = {self._relation(table)[0] for table in self.tables}
-        self._drop(found for found in self._installed() if found.table not in wanted)
+        installed = self._installed()
+        # a table that was renamed takes its triggers along, and they call the function of the one that has its name
+        used = {found.function for found in installed if found.table in wanted}
+        self._drop((found for found in installed if found.table not in wanted), used)
         changed = ("missing", "outdated", "no longer watched")
         return [name for name, state in states.items() if state in changed]
 
@@ -252,10 +255,15 @@ class Triggers:
                 for function, comment, table, triggers in cursor.fetchall()
             ]
 
-    def _drop(self, installed: Iterable[Installed]) -> None:
+    def _drop(self, installed: Iterable[Installed], used: Set[str] = frozenset()) -> None:
+        """Their triggers, and their functions but for those that are `used` elsewhere."""
         for found in installed:
             with self._locking():
-                self._execute(f"DROP FUNCTION IF EXISTS {found.function} CASCADE")
+                if found.function not in used:
+                    self._execute(f"DROP FUNCTION IF EXISTS {found.function} CASCADE")
+                    continue
+                for name in TRIGGERS if found.table else ():
+                    self._execute(f"DROP TRIGGER IF EXISTS {name} ON {found.table}")
 
     def _quote(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))

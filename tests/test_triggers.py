@@ -289,6 +289,23 @@ def test_no_longer_watched(installed: None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @needs_postgres
+def test_a_table_takes_the_name_of_another(shop: Shop) -> None:
+    """A table is renamed and keeps its triggers, and a new one gets its name: one install has the new one watched."""
+    execute("ALTER TABLE shelves_shelving RENAME TO shelves_before")
+    execute("CREATE TABLE shelves_shelving (LIKE shelves_before)")
+    try:
+        assert "renewed shelves_shelving" in rxtriggers("install")
+        rxtriggers("status")
+        execute("INSERT INTO shelves_shelving SELECT * FROM shelves_before")
+        assert len(notes()) == 1
+        execute("DELETE FROM shelves_before")
+        assert notes() == []
+    finally:
+        execute("DROP TABLE shelves_shelving")
+        execute("ALTER TABLE shelves_before RENAME TO shelves_shelving")
+
+
+@needs_postgres
 def test_remove(transactional_db: None, redis_url: str) -> None:
     """Nothing of it stays: no table, no trigger, no function."""
     left = "SELECT proname FROM pg_proc WHERE proname LIKE 'rxgraphql%'"
