@@ -219,7 +219,7 @@ describe("What the server says", () => {
 
   it("nothing, for long: it is asked, and left if it doesn't answer", async () => {
     client.dispose();
-    open({ keepAlive: 20, pongTimeout: 30 });
+    open({ keepAlive: 50, pongTimeout: 300 });
     const watch = lobby();
     await server.send(snapshot(1));
     await watch.is("live");

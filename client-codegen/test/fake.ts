@@ -19,6 +19,7 @@ export class FakeServer {
   readonly socket = WebSocket;
   connections = 0;
   pings = 0;
+  private pongs = 0;
   /** It doesn't answer pings. */
   deaf = false;
   /** Closes the next connections with these codes instead of acknowledging them. */
@@ -54,6 +55,13 @@ export class FakeServer {
       const payload = "data" in event ? event : { data: { chatRoom: event } };
       await this.say({ type: "next", payload });
     }
+  }
+
+  /** Resolves when the client has read all that was sent: it answers in order. */
+  async settled(): Promise<void> {
+    const before = this.pongs;
+    for (const socket of this.server.clients) socket.send('{"type":"ping"}');
+    await this.until(() => this.pongs > before);
   }
 
   refuse(code: string): Promise<void> {
@@ -107,7 +115,8 @@ export class FakeServer {
     } else if (message.type === "ping") {
       this.pings += 1;
       if (!this.deaf) socket.send('{"type":"pong"}');
-    } else if (message.type === "subscribe") {
+    } else if (message.type === "pong") this.pongs += 1;
+    else if (message.type === "subscribe") {
       this.subscribed.push({ ...message.payload, id: message.id });
       this.live = { socket, id: message.id };
     } else if (message.type === "complete") this.completed.push(message.id);

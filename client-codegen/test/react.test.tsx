@@ -35,7 +35,7 @@ let page: HTMLElement;
 
 beforeEach(async () => {
   server = await FakeServer.start();
-  client = createClient({ url: server.url, channelMap, webSocketImpl: server.socket, linger: 20 });
+  client = createClient({ url: server.url, channelMap, webSocketImpl: server.socket, linger: 200 });
   page = document.createElement("div");
   root = createRoot(page);
 });
@@ -48,11 +48,17 @@ afterEach(async () => {
 const show = (node: ReactNode) =>
   act(() => root.render(<RxProvider client={client}>{node}</RxProvider>));
 
+/** After all that was sent, and after the frame for which the client may wait. */
+async function told(): Promise<void> {
+  await server.settled();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
 /** Sends the event and waits until the client has told the components of it. */
 async function send(...events: Parameters<FakeServer["send"]>): Promise<void> {
   await act(async () => {
     await server.send(...events);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await told();
   });
 }
 
@@ -100,9 +106,9 @@ describe("useChannelState", () => {
     expect(server.subscribed).toHaveLength(1);
     await show(<Room name="kernel" />);
     expect(page.innerHTML).toBe('<ul title="connecting"></ul>');
-    await expect.poll(() => server.subscribed.length).toBe(2);
+    await server.until(() => server.subscribed.length === 2);
     expect(server.subscribed[1]?.variables).toEqual({ name: "kernel", after: null });
-    await expect.poll(() => server.completed.length).toBe(1);
+    await server.until(() => server.completed.length === 1);
   });
 
   it("shows what is known at once when another page takes the subscription over", async () => {
@@ -111,7 +117,7 @@ describe("useChannelState", () => {
     await show(<p>Another page</p>);
     await show(<Room name="lobby" />);
     expect(page.querySelectorAll("li")).toHaveLength(2);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     expect(server.completed).toHaveLength(0);
   });
 
@@ -211,7 +217,7 @@ describe("useChannelState", () => {
     await show(<Code />);
     await act(async () => {
       await server.refuse("NOT_FOUND");
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await told();
     });
     expect(page.textContent).toBe("NOT_FOUND");
     await act(() => retry());

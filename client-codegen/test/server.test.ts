@@ -79,7 +79,7 @@ describe("A channel", () => {
     expect(subscribes()).toHaveLength(1);
     lobby.stop();
     late.stop();
-    await expect.poll(() => page.sent.at(-1)?.type).toBe("complete");
+    await expect.poll(() => page.sent.at(-1)?.type, { timeout: 10_000 }).toBe("complete");
   });
 
   it("is what a document selects of it", async () => {

@@ -17,7 +17,7 @@ beforeEach(async () => {
   client = createClient({
     url: server.url,
     webSocketImpl: server.socket,
-    pongTimeout: 30,
+    pongTimeout: 300,
     retryWait: () => 1_000_000,
   });
   vi.spyOn(document, "visibilityState", "get").mockImplementation(() => visibility);
@@ -45,7 +45,7 @@ it("asks when it is shown whether the connection lives, and goes on if it does",
   show("hidden");
   show("visible");
   await server.until(() => server.pings === 1);
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await new Promise((resolve) => setTimeout(resolve, 400));
   expect(watch.statuses).toEqual(["connecting", "live"]);
 });
 
