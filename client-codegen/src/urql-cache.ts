@@ -78,11 +78,14 @@ class Writer {
   private write(place: Place, now: Tree, was: Tree | null | undefined): void {
     if (now === was || this.written.has(now)) return;
     this.written.add(now);
-    if (!was || this.differs(place, now, was))
-      this.cache.writeFragment(place.fragment, now, this.variables);
+    if (!was) {
+      this.cache.writeFragment(place.whole, now, this.variables);
+      return;
+    }
+    if (this.differs(place, now, was)) this.cache.writeFragment(place.own, now, this.variables);
     for (const edge of place.edges) {
       const value = now[edge.key];
-      const before = was?.[edge.key];
+      const before = was[edge.key];
       if (value === before || typeof value !== "object" || value === null) continue;
       if (edge.many) this.writeList(edge, now, value as Tree[], before as Tree[] | undefined);
       else this.write(edge.place, value as Tree, sameNode(value as Tree, before as Tree | null));

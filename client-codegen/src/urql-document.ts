@@ -14,8 +14,10 @@ import { FlattenError } from "./rows.js";
 
 /** What is selected at one place of a document, as a normalizing cache writes it. */
 export interface Place {
+  /** All that is selected, at any depth. */
+  readonly whole: DocumentNode;
   /** The object's own fields and the keys of its to-one edges. */
-  readonly fragment: DocumentNode;
+  readonly own: DocumentNode;
   /** The response keys of its own fields. */
   readonly leaves: readonly string[];
   readonly edges: readonly PlaceEdge[];
@@ -96,6 +98,19 @@ export function channelDocument(
     return Object.hasOwn(edges, name.value) ? edges[name.value] : undefined;
   }
 
+  function fragmentOn(type: string, selections: readonly SelectionNode[]): DocumentNode {
+    const fragment: FragmentDefinitionNode = {
+      kind: "FragmentDefinition" as FragmentDefinitionNode["kind"],
+      name: { kind: NAME, value: `__${type}` },
+      typeCondition: {
+        kind: "NamedType" as FragmentDefinitionNode["typeCondition"]["kind"],
+        name: { kind: NAME, value: type },
+      },
+      selectionSet: setOf(selections),
+    };
+    return formatDocument(withFragments(fragment)) as DocumentNode;
+  }
+
   function place(type: string, fields: readonly FieldNode[]): Place {
     const own: FieldNode[] = [];
     const leaves = new Set<string>();
@@ -112,7 +127,8 @@ export function channelDocument(
       }
     }
     return {
-      fragment: formatDocument(withFragments(fragmentOn(type, setOf(own)))) as DocumentNode,
+      whole: fragmentOn(type, fields),
+      own: fragmentOn(type, own),
       leaves: [...leaves],
       edges: [...edges].flatMap(([key, nodes]) => {
         const edge = nodes[0] && edgeOf(type, nodes[0]);
@@ -165,18 +181,6 @@ const KEY = [leaf("__typename"), leaf("id")];
 
 function keyOf({ alias, name }: FieldNode): string {
   return (alias ?? name).value;
-}
-
-function fragmentOn(type: string, selectionSet: SelectionSetNode): FragmentDefinitionNode {
-  return {
-    kind: "FragmentDefinition" as FragmentDefinitionNode["kind"],
-    name: { kind: NAME, value: `__${type}` },
-    typeCondition: {
-      kind: "NamedType" as FragmentDefinitionNode["typeCondition"]["kind"],
-      name: { kind: NAME, value: type },
-    },
-    selectionSet,
-  };
 }
 
 function isOperation(node: { readonly kind: string }): node is OperationDefinitionNode {
