@@ -37,6 +37,7 @@ class Argument:
     name: str
     annotation: Any = None
     field_type: FieldType | None = None
+    default: Any = inspect.Parameter.empty
 
 
 class StateChannel:
@@ -340,7 +341,7 @@ def _annotated_arguments(channel: type[StateChannel]) -> tuple[Argument, ...]:
                 f"The parameter {name!r} of get_object() is the name of the cursor's argument.",
                 "Call it something else.",
             )
-        arguments.append(Argument(name, annotation=hints[name]))
+        arguments.append(Argument(name, annotation=hints[name], default=parameter.default))
     return tuple(arguments)
 
 

@@ -171,7 +171,9 @@ async def _events(subscriber: Any) -> AsyncIterator[Any]:
 
 def _parameter(argument: Argument) -> Parameter:
     type_ = argument.annotation if argument.field_type is None else annotation(argument.field_type)
-    return Parameter(argument.name, Parameter.KEYWORD_ONLY, annotation=type_)
+    return Parameter(
+        argument.name, Parameter.KEYWORD_ONLY, default=argument.default, annotation=type_
+    )
 
 
 def _with_arguments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -221,11 +222,17 @@ def test_the_arguments_of_get_object() -> None:
     def get_object(self: Any, name: str, number: int = 1, *, key: uuid.UUID | None = None) -> Room:
         return Room.objects.get(name=name)
 
-    assert arguments(channel(RoomSerializer(), get_object=get_object)) == {
+    made = channel(RoomSerializer(), get_object=get_object)
+    assert arguments(made) == {
         "name": str,
         "number": int,
         "key": uuid.UUID | None,
     }
+
+    defaults = {
+        a.name: a.default for a in channel(RoomSerializer(), get_object=get_object).arguments
+    }
+    assert defaults == {"name": inspect.Parameter.empty, "number": 1, "key": None}
 
     async def nothing(self: Any) -> Room | None:
         return await Room.objects.afirst()

@@ -91,7 +91,7 @@ def test_arguments_keep_their_order() -> None:
 
             def get_object(self, zone: str, area: int | None = None) -> Any: ...  # type: ignore[override]
 
-        assert "ordered(zone: String!, area: Int, after: String)" in print_sdl(
+        assert "ordered(zone: String!, area: Int = null, after: String)" in print_sdl(
             Schema(channels=[OrderedChannel])
         )
 
