@@ -229,9 +229,7 @@ def test_the_arguments_of_get_object() -> None:
         "key": uuid.UUID | None,
     }
 
-    defaults = {
-        a.name: a.default for a in channel(RoomSerializer(), get_object=get_object).arguments
-    }
+    defaults = {argument.name: argument.default for argument in good(made).arguments}
     assert defaults == {"name": inspect.Parameter.empty, "number": 1, "key": None}
 
     async def nothing(self: Any) -> Room | None:
