@@ -8,6 +8,7 @@ import {
 import type { DocumentNode } from "graphql";
 import { filter, fromArray, makeSubject, merge, mergeMap } from "wonka";
 import { createClient, type Client, type ClientOptions, type Live } from "./client.js";
+import { FlattenError } from "./rows.js";
 import { changes } from "./urql-cache.js";
 import { channelDocument, type ChannelDocument } from "./urql-document.js";
 
@@ -18,8 +19,8 @@ export { graphcacheConfig, type GraphcacheOptions } from "./urql-cache.js";
  * `exchanges: [cacheExchange(graphcacheConfig(channelMap)), channelExchange(client), fetchExchange]`.
  *
  * Each result has the whole nested state, in which what didn't change is the same object. `stale` is true while the
- * connection is away, and `extensions.status` says more. All components share one subscription of the server, also with
- * those of `useChannelState()` that ask for the same.
+ * connection is away, and `extensions.status` says more. All components that ask for the same share one subscription of the
+ * server, which outlives the last of them for `linger`.
  */
 export function channelExchange(source: Client | ClientOptions): Exchange {
   const rx = "open" in source ? source : createClient(source);
@@ -55,11 +56,9 @@ export function channelExchange(source: Client | ClientOptions): Exchange {
             shown.set(operation.key, made);
             made.start();
           } catch (error) {
-            const networkError = error as Error;
-            next({
-              ...{ operation, data: undefined, stale: false, hasNext: false },
-              error: new CombinedError({ networkError }),
-            });
+            if (!(error instanceof FlattenError)) throw error;
+            const failed = failure(error.message, error.name);
+            next({ operation, data: undefined, error: failed, stale: false, hasNext: false });
             return true;
           }
         }
@@ -132,13 +131,10 @@ class Shown {
   show(): void {
     const { state, status, error } = this.live.get();
     if (status === "connecting" || status === "idle") return;
-    const { code = "", message = "" } = error ?? {};
     const last: OperationResult = {
       operation: this.operation,
       data: this.data(this.state, state),
-      ...(error && {
-        error: new CombinedError({ graphQLErrors: [{ message, extensions: { code } }] }),
-      }),
+      ...(error && { error: failure(error.message, error.code) }),
       extensions: { status },
       stale: status === "reconnecting",
       hasNext: status === "live" || status === "reconnecting",
@@ -160,4 +156,9 @@ class Shown {
     changes.set(event, { root, before, after });
     return { [key]: event };
   }
+}
+
+/** None of the network: `retryExchange` would try again what the client already does. */
+function failure(message: string, code: string): CombinedError {
+  return new CombinedError({ graphQLErrors: [{ message, extensions: { code } }] });
 }

@@ -4,7 +4,15 @@ import { cacheExchange } from "@urql/exchange-graphcache";
 import { parse } from "graphql";
 import { act, memo, StrictMode, type ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
-import { Client as UrqlClient, fetchExchange, Provider, useQuery, useSubscription } from "urql";
+import {
+  cacheExchange as documentCache,
+  Client as UrqlClient,
+  fetchExchange,
+  Provider,
+  useQuery,
+  useSubscription,
+  type Exchange,
+} from "urql";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createClient, type Client, type TypedDocument } from "../src/client.js";
 import { channelExchange, graphcacheConfig } from "../src/urql.js";
@@ -58,7 +66,10 @@ afterEach(async () => {
 });
 
 /** The browser of somebody who is signed in. */
-async function signIn(username: string) {
+async function signIn(
+  username: string,
+  caches: Exchange[] = [cacheExchange(graphcacheConfig(channelMap))],
+) {
   const socket = await site.page(username);
   const session = String(
     await site.run(`
@@ -94,7 +105,7 @@ out = client.cookies["sessionid"].value`),
     url: site.proxy.url,
     fetch: fetch_ as typeof fetch,
     preferGetMethod: false,
-    exchanges: [cacheExchange(graphcacheConfig(channelMap)), channelExchange(rx), fetchExchange],
+    exchanges: [...caches, channelExchange(rx), fetchExchange],
   });
   const subscribes = () => socket.sent.filter(({ type }) => type === "subscribe");
   return { urql, rx, requests, subscribes, hold, socket };
@@ -228,6 +239,12 @@ describe("A subscription and a query that are mounted", () => {
     await has("Everywhere");
     agree();
     expect(listed("live").filter((text) => text?.includes("Everywhere"))).toHaveLength(2);
+    // User:1 and ChatRoom:1 stay
+    const [first = "", ...others] = listed("live");
+    await python("Message.objects.get(pk=1).delete()");
+    await until(() => !listed("live").includes(first));
+    expect(listed("live")).toEqual(others);
+    agree();
     expect(requests).toEqual([]);
   });
 
@@ -510,6 +527,73 @@ describe("A document", () => {
     const { urql } = await signIn("ada");
     const bad = parse(`subscription { chatRoom(name: "lobby") { state { nothing } } }`);
     const { error } = await urql.subscription(bad, {}).toPromise();
-    expect(error?.networkError).toMatchObject({ name: "FlattenError" });
+    expect(error?.graphQLErrors[0]).toMatchObject({ extensions: { code: "FlattenError" } });
+    expect(error?.message).toContain("ChatRoom has no field `nothing`");
+  });
+
+  it("that selects less than a mounted query makes the query ask for what is new", async () => {
+    const ada = await signIn("ada");
+    const texts = parse(`subscription { chatRoom(name: "lobby") { state { messages { text } } } }`);
+    const { unsubscribe } = ada.urql.subscription(texts, {}).subscribe(() => undefined);
+    await show(ada, <Once name="lobby" />);
+    await until(() => listed("once").length > 0);
+    ada.requests.splice(0);
+    await say("with an author that the subscription doesn't know");
+    await has("doesn't know by Grace Hopper");
+    expect(ada.requests).toHaveLength(1);
+    await python("message.delete()");
+    await hasNot("doesn't know");
+    expect(ada.requests).toHaveLength(1);
+    unsubscribe();
+  });
+
+  it("is live without Graphcache all the same, but no query follows", async () => {
+    const ada = await signIn("ada", [documentCache]);
+    await show(
+      ada,
+      <>
+        <Live name="lobby" />
+        <Once name="lobby" />
+      </>,
+    );
+    await until(() => listed("live").length > 0 && listed("once").length > 0);
+    const before = listed("once");
+    await say("in the subscription only");
+    await has("in the subscription only");
+    expect(listed("once")).toEqual(before);
+    expect(ada.requests).toHaveLength(1);
+    await python("message.delete()");
+  });
+});
+
+describe("graphcacheConfig", () => {
+  it("keeps options of one's own, and runs updates of one's own after the cache has the state", async () => {
+    const seen: unknown[] = [];
+    const own = graphcacheConfig(channelMap, {
+      keylessTypes: ["ChatRoomEvent", "Money"],
+      keys: { Day: ({ date }) => String(date) },
+      updates: {
+        Mutation: { sendMessage: () => undefined },
+        Subscription: {
+          other: () => undefined,
+          chatRoom: (_, args, cache) =>
+            void seen.push(
+              cache.resolve(cache.resolve("Query", "chatRoom", args) as string, "topic"),
+            ),
+        },
+      },
+    });
+    expect(own.keys?.["Money"]?.({ __typename: "Money" })).toBeNull();
+    expect(own.keys?.["Day"]?.({ __typename: "Day", date: "today" })).toBe("today");
+    expect(Object.keys(own.updates?.["Subscription"] ?? {})).toEqual(["other", "chatRoom"]);
+    expect(own.updates?.["Mutation"]).toHaveProperty("sendMessage");
+    const { urql } = await signIn("ada", [cacheExchange(own)]);
+    const { unsubscribe } = urql.subscription(MINE, { name: "kernel" }).subscribe(() => undefined);
+    await expect.poll(() => seen).toEqual(["Strong opinions, kindly put"]);
+    unsubscribe();
+  });
+
+  it("says at once what the exchange lacks", () => {
+    expect(() => channelExchange({ url: "/graphql/" })).toThrow("needs a `channelMap`");
   });
 });
