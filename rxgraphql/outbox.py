@@ -126,9 +126,7 @@ class Outbox:
                 found = publisher()
                 if found is not None:
                     found.deliver(self.using, batch.changes)
-                self._delete(batch)
-            self.connection.commit()
-            self.connection.set_autocommit(True)
+            self._finish(batch)
         except BaseException:
             # rolled back with the connection, whatever state that is in
             self.close()
@@ -201,8 +199,22 @@ class Outbox:
             batch.take(label, "all")
         return batch
 
+    def _finish(self, batch: Batch) -> None:
+        try:
+            self._delete(batch)
+            self.connection.commit()
+            self.connection.set_autocommit(True)
+        except (DatabaseError, InterfaceError):
+            # It took so long that the database took them back. They are told: else they would be told for ever
+            listens = self.listens
+            self.close()
+            if listens:
+                self.listen()
+            self._delete(batch)
+
     def _delete(self, batch: Batch) -> None:
-        self._execute(batch.delete, *batch.parameters)
+        if batch.count:
+            self._execute(batch.delete, *batch.parameters)
 
     def _hear(self, _: Any) -> None:
         self.heard = True

@@ -371,6 +371,28 @@ def test_a_drain_is_frozen(log: Listener, shop: Shop, monkeypatch: pytest.Monkey
     frozen.close()
 
 
+def test_a_round_that_takes_long(
+    log: Listener, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database takes its rows back while it publishes. It deletes them all the same, and goes on listening."""
+    monkeypatch.setattr(outboxes, "LOOK_SECONDS", 1000.0)
+    deliver = Publisher.deliver
+
+    def slow(self: Publisher, using: str, changes: Any) -> None:
+        deliver(self, using, changes)
+        monkeypatch.setattr(Publisher, "deliver", deliver)
+        backends = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        execute(f"{backends} WHERE datname = current_database() AND state = 'idle in transaction'")
+
+    raw("raw", shop.one)
+    monkeypatch.setattr(Publisher, "deliver", slow)
+    with draining():
+        until(lambda: waiting() == 0)
+        raw("again", shop.one)
+        until(lambda: waiting() == 0)
+    assert [keys(entry) for entry in log.entries()] == [books(shop.one)] * 2
+
+
 def test_a_connection_is_lost(log: Listener, shop: Shop) -> None:
     """A drain connects again."""
     of_us = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
