@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.db import DatabaseError, InterfaceError, connections, router
 
 from rxgraphql.capture import current
@@ -44,7 +45,7 @@ MOST_ROWS: Final = 10_000
 # Seconds after which the database takes back what a process has in hand and does nothing with.
 FROZEN_SECONDS: Final = 60
 # While two versions of the project run, one may have channels that the other doesn't know: each takes what its own
-# read. What nobody has taken for so long nobody reads.
+# read. What nobody has taken for so long is told by its label alone.
 OURS: Final = "(label = ANY(%s) OR written < clock_timestamp() - interval '60 s')"
 PAUSES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -123,9 +124,7 @@ class Outbox:
         try:
             batch = self._batch()
             if batch.count:
-                found = publisher()
-                if found is not None:
-                    found.deliver(self.using, batch.changes)
+                self._deliver(batch.changes)
             self._finish(batch)
         except BaseException:
             # rolled back with the connection, whatever state that is in
@@ -198,6 +197,14 @@ class Outbox:
         for label, *_ in labels:
             batch.take(label, "all")
         return batch
+
+    def _deliver(self, changes: ChangeSet) -> None:
+        found = publisher()
+        if found is not None:
+            found.deliver(self.using, changes)
+        elif not django_settings.DEBUG:
+            # with DEBUG no server runs, and nobody listens; here others may, by an address that this one lacks
+            raise LogUnavailableError("REDIS_URL is not set in this process.")
 
     def _finish(self, batch: Batch) -> None:
         try:

@@ -85,8 +85,9 @@ class Publisher:
         """Like `publish()`, for a caller who keeps what was not published: it is raised, and nothing is owed.
 
         Raises LogUnavailableError, OperationalError and InterfaceError. After any other error all reload, for the
-        same keys would raise it again.
+        same keys would raise it again. Labels that no channel of ours reads have whoever reads them load anew.
         """
+        self.log.forget(label for label in changes.labels() if self._database(label) is None)
         if not any(self._is_read(label, using) for label in self.log.watched(changes.labels())):
             return
         labels = sorted(label for label in changes.labels() if self._is_read(label, using))

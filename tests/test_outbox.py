@@ -193,7 +193,9 @@ def test_keys_that_can_not_be_read(log: Listener, shop: Shop) -> None:
 
 
 def test_labels_of_another_version(log: Listener, shop: Shop) -> None:
-    """What only another version of the project reads is left to it, and forgotten when nobody took it."""
+    """What only another version of the project reads is left to it. If it takes nothing for a minute, it loads anew."""
+    log.watch("shelves.future")
+    lease = log.keys.watch("shelves.future")
     note = f"INSERT INTO {OUTBOX} (label, kind, key) VALUES (%s, 'row', %s)"
     with transaction.atomic():
         execute(note, "shelves.future", "1")
@@ -201,9 +203,22 @@ def test_labels_of_another_version(log: Listener, shop: Shop) -> None:
     assert drain("default") == 1
     assert keys(log.entry()) == books(shop.one)
     assert waiting() == 1
+    assert log.client.exists(lease)
     execute(f"UPDATE {OUTBOX} SET written = now() - interval '2 minutes'")
     assert drain("default") == 1
     assert waiting() == 0
+    assert not log.client.exists(lease)
+
+
+def test_a_process_without_redis_url(log: Listener, shop: Shop, settings: Settings) -> None:
+    """It deletes nothing: others may listen elsewhere. With DEBUG nobody does."""
+    raw("raw", shop.one)
+    settings.REDIS_URL = None
+    with pytest.raises(LogUnavailableError, match="REDIS_URL is not set"):
+        drain("default")
+    assert waiting() == 1
+    settings.DEBUG = True
+    assert drain("default") == 1
 
 
 def fetch_epoch(log: Listener) -> Any:
