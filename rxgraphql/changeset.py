@@ -37,6 +37,10 @@ class ChangeSet:
             *self.unknown,
         }
 
+    def unnamed(self) -> ChangeSet:
+        """The same without its keys."""
+        return ChangeSet(unknown=self.labels())
+
     def __len__(self) -> int:
         keys = sum(map(len, self.rows.values())) + sum(map(len, self.links.values()))
         return keys + len(self.link_ends) + len(self.links_unknown) + len(self.unknown)

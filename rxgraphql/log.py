@@ -39,6 +39,9 @@ WRITER_TIMEOUT: Final = 0.25
 # such thread looks, one command in so many seconds does.
 BREAKER_SECONDS: Final = 5.0
 
+# Bytes of an entry: more wouldn't reach Redis within WRITER_TIMEOUT over a slow network, and all listeners get it.
+MOST_BYTES: Final = 2 * 1024 * 1024
+
 FAILURES = (redis.RedisError, OSError)
 
 
@@ -163,6 +166,10 @@ def head(frame: bytes) -> tuple[int, str]:
     return int(sequence), epoch.decode()
 
 
+class EntryTooLargeError(Exception):
+    """The entry has more than MOST_BYTES."""
+
+
 class BreakerOpenError(LogUnavailableError):
     """Redis did not answer a moment ago, so it wasn't asked."""
 
@@ -226,14 +233,17 @@ class WriterLog:
     def append(self, ticket: Ticket, entry: Entry) -> bool:
         """True when it is in the log, False when the epoch has changed: take a new ticket and read again.
 
-        Raises LogUnavailableError.
+        Raises LogUnavailableError, and EntryTooLargeError before anything is sent.
         """
+        body = _encoder.encode(entry)
+        if len(body) > MOST_BYTES:
+            raise EntryTooLargeError
         keys = [self.keys.epoch, self.keys.counter, self.keys.sequence, self.keys.log]
         arguments = [
             nonce(),
             ticket.epoch,
             ticket.number,
-            _encoder.encode(entry),
+            body,
             settings.RX_LOG_LENGTH,
             self.keys.channel,
         ]

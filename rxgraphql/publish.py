@@ -25,7 +25,14 @@ from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import Built, registry
 from rxgraphql.conf import settings
 from rxgraphql.errors import LogUnavailableError
-from rxgraphql.log import PROMISE_RELIED, BreakerOpenError, Entry, Ticket, WriterLog
+from rxgraphql.log import (
+    PROMISE_RELIED,
+    BreakerOpenError,
+    Entry,
+    EntryTooLargeError,
+    Ticket,
+    WriterLog,
+)
 from rxgraphql.payer import Payer
 from rxgraphql.recent import RECENT_SECONDS, Recent
 from rxgraphql.relations import Link
@@ -37,6 +44,8 @@ logger = logging.getLogger("rxgraphql.publish")
 
 # Keys that one process remembers while Redis is away.
 MOST_OWED = 10_000
+# Keys that are read for one event: with more, what depends on their tables is loaded anew.
+MOST_KEYS = 10_000
 # A ticket can lose its epoch to a failover again and again; after this many the keys are owed instead.
 ATTEMPTS = 5
 
@@ -163,7 +172,17 @@ class Publisher:
         return False
 
     def _append(self, using: str, changes: ChangeSet, ticket: Ticket) -> bool:
-        if not self.log.append(ticket, self._entry(using, changes, ticket)):
+        if len(changes) > MOST_KEYS:
+            changes = changes.unnamed()
+        try:
+            done = self.log.append(ticket, self._entry(using, changes, ticket))
+        except (EntryTooLargeError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not _is_cancelled(error):
+                raise
+            # the same would happen each time, and to all that is told with it
+            changes = changes.unnamed()
+            done = self.log.append(ticket, self._entry(using, changes, ticket))
+        if not done:
             return False
         self.log.forget(changes.unknown & ticket.watched)
         self._recent.add(ticket.epoch, using, changes)
@@ -304,6 +323,12 @@ class Publisher:
             owed.update(changes)
             return True
         return False
+
+
+def _is_cancelled(error: OperationalError) -> bool:
+    """Whether PostgreSQL ended the statement, as by its `statement_timeout`."""
+    cause = error.__cause__
+    return "57014" in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None))
 
 
 _publishers: dict[tuple[Built, str, str | None], Publisher] = {}

@@ -192,6 +192,23 @@ def test_keys_that_can_not_be_read(log: Listener, shop: Shop) -> None:
     assert keys(log.entries()[-1]) == books(shop.one)
 
 
+def test_a_statement_that_takes_too_long(
+    log: Listener, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database ends the read, as it would each time: what depends on the table is loaded anew."""
+
+    def slow(*_: Any) -> Any:
+        with transaction.atomic():
+            execute("SET LOCAL statement_timeout = 10")
+            execute("SELECT pg_sleep(10)")
+
+    raw("raw", shop.one)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "rows_by_key", slow)
+        assert drain("default") == 1
+    assert log.entry().unknown == ["shelves.book"]
+
+
 def test_labels_of_another_version(log: Listener, shop: Shop) -> None:
     """What only another version of the project reads is left to it. If it takes nothing for a minute, it loads anew."""
     log.watch("shelves.future")

@@ -315,6 +315,24 @@ def test_the_savers_locale_changes_nothing(log: Listener, message: Message) -> N
     assert b"Monday" in bodies[0]
 
 
+def test_an_entry_that_is_too_large(
+    log: Listener, message: Message, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many keys, or bytes: what depends on their tables is loaded anew, and the next save is told as always."""
+    for bound, most in (("publish.MOST_KEYS", 0), ("log.MOST_BYTES", 150)):
+        log.watch()
+        with monkeypatch.context() as patch:
+            patch.setattr(f"rxgraphql.{bound}", most)
+            message.save()
+        entry = log.entry()
+        assert (entry.rows, entry.unknown) == ({}, [MESSAGE])
+        assert not log.client.exists(log.keys.watch(MESSAGE))
+        assert not publisher.owes()
+    log.watch()
+    message.save()
+    assert keys(log.entry()) == {f"chat.message:{message.pk}"}
+
+
 # ------------------------------------------------------------------------------------------ Redis is away
 
 
