@@ -13,6 +13,8 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db import DatabaseError
+
 from rxgraphql.blob import Captured, capture, pack, unpack
 from rxgraphql.cache import Anchor, StateCache
 from rxgraphql.errors import LogUnavailableError, RxError
@@ -79,6 +81,10 @@ class Warmth:
             return await self._continue(live, blob, sequence)
         except (LogUnavailableError, asyncio.CancelledError):
             raise
+        except DatabaseError as error:
+            # what had to be read beside it could not be; the whole may be
+            logger.warning("%s could not be continued: %s", live.replica.root_key, error)
+            return False
         except Exception:
             name = live.replica.root_key
             logger.warning("What the cache has of %s can't be used.", name, exc_info=True)
