@@ -141,6 +141,34 @@ describe("After a drop", () => {
     expect(server.params).toHaveLength(5);
   });
 
+  it("counts its tries from the last event on", async () => {
+    client.dispose();
+    const attempts: number[] = [];
+    open({ retryWait: (attempt) => attempts.push(attempt) });
+    server.closing.push(1013, 1013, 1013);
+    const watch = lobby();
+    await server.send(snapshot(0));
+    await watch.is("live");
+    server.close(1012);
+    await server.until(() => server.subscribed.length === 2);
+    expect(attempts).toEqual([0, 1, 2, 0]);
+  });
+
+  it("doesn't try for somebody who has left", async () => {
+    client.dispose();
+    open({ linger: 0, retryWait: () => 200 });
+    const leaves = lobby();
+    new Watch(client.channel(ChatRoomChannel, { name: "kernel" }));
+    await server.until(() => server.subscribed.length === 2);
+    server.terminate();
+    // until the loss was told; the try is later
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    leaves.stop();
+    await server.until(() => server.subscribed.length > 2);
+    await server.settled();
+    expect(server.subscribed.slice(2).map((one) => one.variables["name"])).toEqual(["kernel"]);
+  });
+
   it("waits longer each time, up to 15 seconds, and never all pages alike", () => {
     const waits = [0, 1, 2, 20, 2000].map(backoff);
     for (const [turn, most] of [250, 500, 1000, 15_000, 15_000].entries()) {
