@@ -47,14 +47,14 @@ class Payer:
                     thread.start()
                     self._thread = thread
 
-    def end(self) -> None:
-        """Ends the thread and waits for it. What is owed stays owed."""
+    def end(self, seconds: float | None = None) -> None:
+        """Ends the thread and waits for it, so long at most. What is owed stays owed."""
         with self._lock:
             self._ended = True
             thread = self._thread
         self._sooner.set()
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(seconds)
 
     def _run(self) -> None:
         failures = 0

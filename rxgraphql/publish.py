@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing.util
 import os
 import threading
 import time
@@ -46,6 +47,8 @@ logger = logging.getLogger("rxgraphql.publish")
 MOST_OWED = 10_000
 # Keys that are read for one event: with more, what depends on their tables is loaded anew.
 MOST_KEYS = 10_000
+# How long the end of a process waits for what its thread has in hand.
+EXIT_SECONDS = 5.0
 # A ticket can lose its epoch to a failover again and again; after this many the keys are owed instead.
 ATTEMPTS = 5
 
@@ -68,6 +71,8 @@ class Publisher:
         self._owed: dict[str, ChangeSet] = {}
         # what nobody can name any more: a new epoch makes all reload
         self._lost = False
+        # threads that publish what was owed
+        self._in_hand = 0
         self._lock = threading.Lock()
         self._epoch = ""
         self._recent = Recent()
@@ -81,14 +86,17 @@ class Publisher:
             labels = self.log.watched(changes.labels())
             if using not in self._owed and not any(self._is_read(label, using) for label in labels):
                 return
+            if self.log.is_away():
+                # and what is owed is left where it is: ten thousand keys are not to be moved at each save
+                self._owe(using, changes)
+                return
         except Exception as error:
             self._fault(using, changes, error)
             return
-        if self.log.is_away():
-            # and what is owed is left where it is: ten thousand keys are not to be moved at each save
+        except BaseException:
             self._owe(using, changes)
-        else:
-            self._publish(using, changes)
+            raise
+        self._publish(using, changes)
 
     def deliver(self, using: str, changes: ChangeSet) -> None:
         """Like `publish()`, for a caller who keeps what was not published: it is raised, and nothing is owed.
@@ -116,7 +124,8 @@ class Publisher:
     # ------------------------------------------------------------------------------------------ for the payer
 
     def owes(self) -> bool:
-        return bool(self._owed) or self._lost
+        """Whether anything is, if only in the hands of a thread that is about to publish it."""
+        return bool(self._owed) or self._lost or self._in_hand > 0
 
     def has_work(self) -> bool:
         """Whether something is owed, or was appended so lately that a failover may still take it away."""
@@ -135,6 +144,13 @@ class Publisher:
         paid = [self._publish(using, ChangeSet()) for using in list(self._owed)]
         return all(paid)
 
+    def pay_at_exit(self) -> bool:
+        """The last attempt, when its thread has done what it had in hand; whether nothing is left."""
+        if self.owes():
+            self._payer.end(EXIT_SECONDS)
+            return self.pay() and not self.owes()
+        return True
+
     def end(self) -> None:
         """Ends its thread and its connections. What is owed stays owed."""
         self._payer.end()
@@ -143,7 +159,12 @@ class Publisher:
     # ------------------------------------------------------------------------------------------ publishing
 
     def _publish(self, using: str, changes: ChangeSet) -> bool:
-        """With what is owed of this database. If it can't be done, all of it is owed. Never raises."""
+        """With what is owed of this database. If it can't be done, all of it is owed.
+
+        Never raises, but for what others raise in this thread to end it.
+        """
+        with self._lock:
+            self._in_hand += 1
         try:
             if self._lost:
                 self._end_epoch()
@@ -169,6 +190,12 @@ class Publisher:
             self._owe(using, changes)
         except Exception as error:
             self._fault(using, changes, error)
+        except BaseException:
+            self._owe(using, changes)
+            raise
+        finally:
+            with self._lock:
+                self._in_hand -= 1
         return False
 
     def _append(self, using: str, changes: ChangeSet, ticket: Ticket) -> bool:
@@ -351,7 +378,7 @@ def _before_exit() -> None:
     """A last attempt: what a process owes at its end is known to nobody else."""
     for found in list(_publishers.values()):
         # the server for development ends with the last who could listen, and nobody misses anything
-        if found.owes() and not found.pay() and settings.REDIS_URL:
+        if not found.pay_at_exit() and settings.REDIS_URL:
             logger.error("The process ends, and the last changes are not published: Redis is away.")
 
 
@@ -368,6 +395,9 @@ def publisher() -> Publisher | None:
     with _lock:
         found = _publishers.get(key)
         if found is None:
+            if not _publishers and multiprocessing.parent_process() is not None:
+                # such a process ends without atexit
+                multiprocessing.util.Finalize(None, _before_exit, exitpriority=0)
             found = _publishers[key] = Publisher(built, WriterLog(url))
         return found
 

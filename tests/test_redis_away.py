@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import sys
 import threading
@@ -407,6 +408,69 @@ def test_a_last_attempt_at_the_end(
             end()
             assert ended(service) == ""
         heard.hear(f"{MESSAGE}:{message.pk}")
+
+
+def test_a_child_of_multiprocessing(away: Valkey, message: Message) -> None:
+    """It ends without atexit, and tries once more all the same."""
+
+    def work() -> None:
+        current()._payer.end()
+        current()._owe("default", ChangeSet(rows={MESSAGE: {str(message.pk)}}))
+
+    with ears(away) as heard:
+        connections.close_all()
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join(PATIENCE)
+        assert child.exitcode == 0
+        heard.hear(f"{MESSAGE}:{message.pk}")
+
+
+def test_an_end_while_it_is_paid(
+    away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends while its thread reads what is owed: it is waited for."""
+    reads, ends = threading.Event(), threading.Event()
+    end = paying.Payer.end
+
+    def slow(*arguments: Any) -> Any:
+        reads.set()
+        assert ends.wait(PATIENCE)
+        return rows_by_key(*arguments)
+
+    def ended(self: paying.Payer, seconds: float | None = None) -> None:
+        ends.set()
+        end(self, seconds)
+
+    monkeypatch.setattr(publishing, "rows_by_key", slow)
+    monkeypatch.setattr(paying.Payer, "end", ended)
+    with ears(away) as heard:
+        current()._owe("default", ChangeSet(rows={MESSAGE: {str(message.pk)}}))
+        assert reads.wait(PATIENCE)
+        publishing._before_exit()
+        assert not current().owes()
+        heard.hear(f"{MESSAGE}:{message.pk}")
+
+
+def test_a_writer_that_is_interrupted(
+    away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends a thread in the middle of it ends the save, and what that had in hand is paid."""
+    with ears(away) as heard:
+        tag = str(Tag.objects.create(name="owed").pk)
+        heard.hear(f"chat.tag:{tag}")
+        with monkeypatch.context() as patch:
+            patch.setattr(current()._payer, "wake", lambda **_: None)
+            current()._owe("default", ChangeSet(rows={"chat.tag": {tag}}))
+            patch.setattr(publishing, "rows_by_key", interrupt)
+            with pytest.raises(SystemExit):
+                message.save()
+        current()._payer.wake(sooner=True)
+        heard.hear(f"{MESSAGE}:{message.pk}", f"chat.tag:{tag}")
+
+
+def interrupt(*_: Any) -> Any:
+    raise SystemExit
 
 
 def test_a_child_has_a_thread_of_its_own(away: Valkey, message: Message) -> None:
