@@ -87,7 +87,7 @@ class Writer {
       const value = now[edge.key];
       const before = was[edge.key];
       if (value === before || typeof value !== "object" || value === null) continue;
-      if (edge.many) this.writeList(edge, now, value as Tree[], before as Tree[] | undefined);
+      if (edge.many) this.writeList(edge, now, value as Tree[], before as Tree[]);
       else this.write(edge.place, value as Tree, sameNode(value as Tree, before as Tree | null));
     }
   }
@@ -103,28 +103,33 @@ class Writer {
     { name, place }: PlaceEdge,
     parent: Tree,
     now: readonly Tree[],
-    was: readonly Tree[] | undefined,
+    was: readonly Tree[],
   ): void {
-    if (was?.length !== now.length || now.some((item, index) => item.id !== was[index]?.id))
-      this.cache.link(
-        this.key(parent),
-        name,
-        now.map((item) => this.key(item)),
-      );
-    let known: Map<string, Tree> | undefined;
-    for (const [index, item] of now.entries()) {
-      let before = sameNode(item, was?.[index]);
-      if (was && !before) {
-        known ??= new Map(was.map((other) => [other.id, other]));
-        before = known.get(item.id);
-      }
-      this.write(place, item, before);
+    const [items, before] = different(now, was);
+    if (
+      items.length !== before.length ||
+      items.some((item, index) => item.id !== before[index]?.id)
+    ) {
+      const keys = now.map((item) => this.key(item));
+      this.cache.link(this.key(parent), name, keys);
     }
+    const known = new Map(before.map((item) => [item.id, item]));
+    for (const item of items) this.write(place, item, known.get(item.id));
   }
 
   private key(node: Tree): string | null {
     return this.cache.keyOfEntity(node as Parameters<Cache["keyOfEntity"]>[0]);
   }
+}
+
+/** Two lists without what they have in common at their beginnings and ends. */
+function different(now: readonly Tree[], was: readonly Tree[]): [readonly Tree[], readonly Tree[]] {
+  const least = Math.min(now.length, was.length);
+  let start = 0;
+  while (start < least && now[start] === was[start]) start += 1;
+  let end = 0;
+  while (end < least - start && now.at(-1 - end) === was.at(-1 - end)) end += 1;
+  return [now.slice(start, now.length - end), was.slice(start, was.length - end)];
 }
 
 function sameNode(now: Tree, was: Tree | null | undefined): Tree | undefined {

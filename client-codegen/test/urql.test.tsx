@@ -1,7 +1,9 @@
 // @vitest-environment happy-dom
+import { readFileSync } from "node:fs";
 import { request } from "node:http";
+import path from "node:path";
 import { cacheExchange } from "@urql/exchange-graphcache";
-import { parse } from "graphql";
+import { buildSchema, introspectionFromSchema, parse } from "graphql";
 import { act, memo, StrictMode, type ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import {
@@ -591,6 +593,28 @@ describe("graphcacheConfig", () => {
     const { unsubscribe } = urql.subscription(MINE, { name: "kernel" }).subscribe(() => undefined);
     await expect.poll(() => seen).toEqual(["Strong opinions, kindly put"]);
     unsubscribe();
+  });
+
+  it("knows the schema where Graphcache does", async () => {
+    const sdl = readFileSync(
+      path.resolve(import.meta.dirname, "../../schema/schema.graphql"),
+      "utf8",
+    );
+    const schema = introspectionFromSchema(buildSchema(sdl));
+    const ada = await signIn("ada", [cacheExchange(graphcacheConfig(channelMap, { schema }))]);
+    await show(
+      ada,
+      <>
+        <Live name="kernel" />
+        <Once name="kernel" />
+      </>,
+    );
+    await until(() => listed("live").length > 0 && listed("once").length > 0);
+    await say("as the schema has it", "kernel");
+    await has("as the schema has it");
+    agree("kernel");
+    await python("message.delete()");
+    expect(ada.requests).toHaveLength(1);
   });
 
   it("says at once what the exchange lacks", () => {
