@@ -47,6 +47,8 @@ logger = logging.getLogger("rxgraphql.publish")
 MOST_OWED = 10_000
 # Keys that are read for one event: with more, what depends on their tables is loaded anew.
 MOST_KEYS = 10_000
+# Seconds between two epochs that one process ends: all that listen reload at each.
+EPOCH_SECONDS = 5.0
 # How long the end of a process waits for what its thread has in hand.
 EXIT_SECONDS = 5.0
 # A ticket can lose its epoch to a failover again and again; after this many the keys are owed instead.
@@ -71,6 +73,7 @@ class Publisher:
         self._owed: dict[str, ChangeSet] = {}
         # what nobody can name any more: a new epoch makes all reload
         self._lost = False
+        self._next_epoch = 0.0
         # threads that publish what was owed
         self._in_hand = 0
         self._lock = threading.Lock()
@@ -119,7 +122,9 @@ class Publisher:
         except Exception as error:
             message = "Could not publish %d changed keys of %s."
             logger.error(message, len(changes), using, exc_info=error)
-            self._end_epoch()
+            self._lost = True
+            self._reload()
+            self._payer.wake(sooner=True)
 
     # ------------------------------------------------------------------------------------------ for the payer
 
@@ -131,24 +136,23 @@ class Publisher:
         """Whether something is owed, or was appended so lately that a failover may still take it away."""
         return self.owes() or bool(self._recent)
 
-    def pay(self) -> bool:
+    def pay(self, at_once: bool = False) -> bool:
         """Publishes what is owed, if Redis answers; whether nothing is left."""
         try:
             self.log.look()
-            if self._lost:
-                self._end_epoch()
+            self._reload(at_once)
         except LogUnavailableError as error:
             logger.debug("Nothing can be published yet: %s", error)
             return False
         # each of them: what one database can't give must not keep the others waiting
         paid = [self._publish(using, ChangeSet()) for using in list(self._owed)]
-        return all(paid)
+        return all(paid) and not self._lost
 
     def pay_at_exit(self) -> bool:
         """The last attempt, when its thread has done what it had in hand; whether nothing is left."""
         if self.owes():
             self._payer.end(EXIT_SECONDS)
-            return self.pay() and not self.owes()
+            return self.pay(at_once=True) and not self.owes()
         return True
 
     def end(self) -> None:
@@ -166,8 +170,7 @@ class Publisher:
         with self._lock:
             self._in_hand += 1
         try:
-            if self._lost:
-                self._end_epoch()
+            self._reload()
             for _ in range(ATTEMPTS):
                 changes = self._with_owed(using, changes)
                 labels = sorted(label for label in changes.labels() if self._is_read(label, using))
@@ -223,15 +226,22 @@ class Publisher:
         self._lost = True
         self._payer.wake(sooner=True)
 
-    def _end_epoch(self) -> None:
-        # before it is done: another thread may lose something meanwhile
-        self._lost = False
+    def _reload(self, at_once: bool = False) -> None:
+        """Ends the epoch if something is lost. Not for each that is lost: a fault may come with every save."""
+        with self._lock:
+            now = time.monotonic()
+            if not self._lost or (now < self._next_epoch and not at_once):
+                return
+            # before it is done: another thread may lose something meanwhile
+            self._lost = False
+            self._next_epoch = now + EPOCH_SECONDS
         try:
             self.log.new_epoch()
             # An entry without rows: hubs hear at once what they would find at their next renewal
             self.log.append(Ticket(self.log.look(), 0, frozenset()), Entry(self.layout, {}))
         except BaseException:
             self._lost = True
+            self._next_epoch = 0.0
             raise
 
     def _meet(self, epoch: str) -> None:
@@ -379,7 +389,7 @@ def _before_exit() -> None:
     for found in list(_publishers.values()):
         # the server for development ends with the last who could listen, and nobody misses anything
         if not found.pay_at_exit() and settings.REDIS_URL:
-            logger.error("The process ends, and the last changes are not published: Redis is away.")
+            logger.error("The process ends, and the last changes are not published.")
 
 
 def publisher() -> Publisher | None:

@@ -233,6 +233,25 @@ def test_a_fault_of_ours_is_paid(
         assert heard.entry().epoch != heard.epoch
 
 
+def test_a_fault_of_ours_at_every_save(
+    away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All reload at once, and then now and again: one epoch for all that failed before it."""
+    monkeypatch.setattr(publishing, "rows_by_key", lambda *_: 1 / 0)
+    with ears(away) as heard:
+        message.save()
+        first = heard.entry().epoch
+        for _ in range(10):
+            heard.listener.watch()
+            message.save()
+        assert heard.listener.watch()[0].decode() == first
+        assert current().owes()
+        current()._payer.end()
+        assert current().pay(at_once=True)
+        assert heard.entry().epoch != first
+        assert not current().owes()
+
+
 class TagsElsewhere:
     """Tags are in the other database."""
 
