@@ -112,12 +112,13 @@ export class ChannelCache {
       for (const changed of this.underWay) changed.set(this.reference(tree, type).__ref, row);
     }
     const reference = state && this.reference(state, root);
-    const event = { __typename: channel.event, ...NO_CHANGES, ...rows, state: reference };
+    const event = { __typename: channel.event, ...NO_CHANGES, state: reference };
+    const result = { [field]: event, [document.rows]: rows };
     this.cache.batch({
       update: (cache) => {
-        cache.write({ dataId: "ROOT_SUBSCRIPTION", query, variables, result: { [field]: event } });
-        const result = { [field]: reference };
-        cache.write({ dataId: "ROOT_QUERY", query: document.query, variables, result });
+        cache.write({ dataId: "ROOT_SUBSCRIPTION", query, variables, result });
+        const answer = { [field]: reference };
+        cache.write({ dataId: "ROOT_QUERY", query: document.query, variables, result: answer });
       },
     });
   }

@@ -27,8 +27,10 @@ export class ChannelDocument {
   readonly key: string;
   /** The document as a query, with the very selection set that Apollo writes with: it knows its own results by it. */
   readonly asQuery: DocumentNode;
-  /** The channel's event with rows of all types; their edges are references. */
+  /** The channel's event, and beside it rows of all its types; what they refer to are references. */
   readonly event: DocumentNode;
+  /** The field for the rows, which no schema has: an event that stays equal is no change for what only reads its state. */
+  readonly rows: string;
   /** The query for the same state. */
   readonly query: DocumentNode;
   /** The document with the `id` of each node. */
@@ -49,11 +51,16 @@ export class ChannelDocument {
     const lists = Object.entries(channel.lists).map(([type, list]) =>
       fieldNode(list, fieldsOf(map, type)),
     );
-    const selections = [...["__typename", "state", ...Object.keys(NO_CHANGES)].map(leaf), ...lists];
+    const ofEvent = fieldNode("", ["__typename", "state", ...Object.keys(NO_CHANGES)]);
     const { alias: _, selectionSet: __, ...bare } = field;
-    const select = (node: FieldNode) => ({ selectionSet: setOf([node]) });
-    this.event = withOperation(document, select({ ...bare, selectionSet: setOf(selections) }));
-    this.query = withOperation(this.asQuery, select(bare));
+    this.rows = `_${channel.field}Rows`;
+    this.event = withOperation(document, {
+      selectionSet: setOf([
+        { ...ofEvent, ...bare },
+        { ...leaf(this.rows), selectionSet: setOf(lists) },
+      ]),
+    });
+    this.query = withOperation(this.asQuery, { selectionSet: setOf([bare]) });
     this.withIds = this.identified(document);
   }
 

@@ -11,14 +11,23 @@ import { ChannelDocument, channelField, NO_CHANGES } from "./apollo-document.js"
 import { createClient, type Client, type ClientOptions, type Live } from "./client.js";
 import type { ChannelMap } from "./map.js";
 
+export interface PolicyOptions {
+  /** Of the generated module: the types that have no key, which the cache holds in their parents. */
+  readonly keylessTypes?: readonly string[];
+}
+
 /**
- * The type policies of a schema's channels: `new InMemoryCache({ typePolicies: typePolicies(channelMap) })`.
+ * The type policies of a schema's channels: `new InMemoryCache({ typePolicies: typePolicies(channelMap, { keylessTypes }) })`.
  *
  * Lists are replaced when they change, and events aren't entities. `cache.policies.addTypePolicies()` adds yours to them.
  */
-export function typePolicies(map: ChannelMap): TypePolicies {
+export function typePolicies(
+  map: ChannelMap,
+  { keylessTypes = [] }: PolicyOptions = {},
+): TypePolicies {
   const replaced = { merge: false } as const;
   const policies: TypePolicies = {};
+  for (const type of keylessTypes) policies[type] = { keyFields: false, merge: true };
   for (const [type, { edges }] of Object.entries(map.types)) {
     const lists = Object.keys(edges).filter((field) => edges[field]?.many);
     policies[type] = { fields: Object.fromEntries(lists.map((field) => [field, replaced])) };
@@ -108,8 +117,11 @@ function follow(
     const look = (): void => {
       if (observer.closed) return;
       const { state, status, error } = live.get();
-      if (status === "error") observer.error(error);
-      else if (status === "ended") {
+      if (status === "error") {
+        // refused: queries on it are not to show it either
+        if (state === null && shown !== null) dataOf(null);
+        observer.error(error);
+      } else if (status === "ended") {
         if (shown !== null) show(null);
         observer.complete();
       } else if (state !== null && state !== shown) show(state);

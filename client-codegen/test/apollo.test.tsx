@@ -177,9 +177,10 @@ beforeEach(() => {
 });
 
 function Subscribed({ name, as = name }: { name: string; as?: string }) {
-  const { data, error } = useSubscription(ALL, { variables: { name } });
+  const { data, error, restart } = useSubscription(ALL, { variables: { name } });
   const state = data?.chatRoom.state;
   seen.set(as, error ?? state);
+  seen.set(`restart ${as}`, restart);
   if (state) rooms.push(state);
   return state?.messages.map(({ id }) => <Row key={id} id={id} />);
 }
@@ -549,16 +550,36 @@ room.members.set(User.objects.all())`);
     expect(http).toHaveLength(first);
   });
 
-  it("with an error is told, and a new component tries again", async () => {
+  it("with an error is told, and a restart tries again at once", async () => {
     await site.run(`
 room = ChatRoom.objects.create(name="secret")
 room.members.set([grace])`);
-    const page = await open();
+    const page = await open({ linger: 10_000 });
     page.show(<Subscribed name="secret" />);
     await expect.poll(() => seen.get("secret"), patience).toMatchObject({ code: "NOT_FOUND" });
     await site.run(`room.members.set(User.objects.all())`);
-    page.show([<Subscribed name="secret" key="again" />]);
+    (seen.get("restart secret") as () => void)();
     await agree("secret");
+  });
+
+  it("of a permission is that of the state, in the query too", async () => {
+    await site.run(`
+room = ChatRoom.objects.create(name="private")
+room.members.set(User.objects.all())`);
+    const page = await open();
+    page.show(
+      <>
+        <Subscribed name="private" />
+        <Queried name="private" />
+      </>,
+    );
+    await agree("private");
+    const first = http.length;
+    await site.run(`room.members.remove(User.objects.get(username="ada"))`);
+    site.proxy.cut();
+    await expect.poll(() => seen.get("private"), patience).toMatchObject({ code: "NOT_FOUND" });
+    await expect.poll(() => seen.get("query private"), patience).toBeNull();
+    expect(http).toHaveLength(first);
   });
 
   it("comes at once for a document that is no selection of a state", async () => {
