@@ -128,7 +128,7 @@ class Marks:
         self.row(changes, row)
         self.links(changes, row)
         for label, column in self.rows:
-            changes.deleted.setdefault(label, set()).add(str(row[column]))
+            changes.row(label, row[column], deleted=True)
 
     def unknown(self, changes: ChangeSet) -> None:
         """Marks that any row may have changed."""
@@ -233,8 +233,7 @@ class Capture:
             for label, attname in self.tables[sender]:
                 pk = getattr(instance, attname)
                 if label in self.labels:
-                    changes.row(label, pk)
-                    changes.deleted.setdefault(label, set()).add(str(pk))
+                    changes.row(label, pk, deleted=True)
                 for link_label, is_a in self.ends.get(label, ()):
                     changes.link_ends.add((link_label, is_a, str(pk)))
             if link is not None:

@@ -22,11 +22,21 @@ class ChangeSet:
     # labels of which rows changed that nobody can name: what depends on them is loaded anew
     unknown: set[str] = field(default_factory=set)
 
-    def row(self, label: str, pk: Any) -> None:
+    def row(self, label: str, pk: Any, deleted: bool = False) -> None:
+        if hasattr(pk, "resolve_expression"):
+            # the database made the key
+            self.unknown.add(label)
+            return
         self.rows.setdefault(label, set()).add(str(pk))
+        if deleted:
+            self.deleted.setdefault(label, set()).add(str(pk))
 
     def link(self, label: str, a: Any, b: Any) -> None:
-        self.links.setdefault(label, set()).add((str(a), str(b)))
+        if hasattr(a, "resolve_expression") or hasattr(b, "resolve_expression"):
+            self.links_unknown.add(label)
+        elif a is not None and b is not None:
+            # with an end that is null it links nothing
+            self.links.setdefault(label, set()).add((str(a), str(b)))
 
     def labels(self) -> set[str]:
         return {

@@ -202,12 +202,7 @@ class LiveQuerySet(models.QuerySet[M]):
                 changes.links_unknown.add(link.label)
 
     def _rx_mark_new_key(self, label: str, key: Any, changes: ChangeSet) -> None:
-        if isinstance(key, models.Model):
-            key = key.pk
-        if hasattr(key, "resolve_expression"):
-            changes.unknown.add(label)
-        else:
-            changes.row(label, key)
+        changes.row(label, key.pk if isinstance(key, models.Model) else key)
 
     def _rx_mark_upsert(
         self,

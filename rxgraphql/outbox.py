@@ -68,9 +68,7 @@ class Batch:
         elif kind == "link":
             self.changes.link(label, key, other)
         else:
-            self.changes.row(label, key)
-            if deleted:
-                self.changes.deleted.setdefault(label, set()).add(key)
+            self.changes.row(label, key, deleted)
 
 
 class Outbox:

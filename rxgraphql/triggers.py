@@ -201,7 +201,9 @@ class Triggers:
 
         keys = [*([table.rows[1]] if table.rows else []), *(table.link[1:] if table.link else ())]
         moved = " OR ".join(
-            f"{column('OLD', key)} OPERATOR(pg_catalog.<>) {column('NEW', key)}" for key in keys
+            f"{column('OLD', key)} OPERATOR(pg_catalog.<>) {column('NEW', key)} "
+            f"OR ({column('OLD', key)} IS NULL) OPERATOR(pg_catalog.<>) ({column('NEW', key)} IS NULL)"
+            for key in keys
         )
         truncated = " ".join(
             note(_text(label), "'all'", "NULL", "NULL", "true")

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, connections, models, transaction
 from django.db.models import F, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, Lower
 from django.test.utils import CaptureQueriesContext
 
 from rxgraphql import LiveManager, LiveQuerySet, capture, managers
@@ -449,3 +449,12 @@ def test_generic_relations() -> None:
     assert generic.add.__wrapped__.alters_data
     assert generic.add.alters_data
     assert not hasattr(type(Book(pk=1).genres).add, "__wrapped__")
+
+
+def test_keys_of_expressions(log: Listener) -> None:
+    """The database makes the key of an expression, and nobody can name the row."""
+    Shelf.objects.create(id=Lower(Value("SAVED")))
+    assert log.entry().unknown == ["shelves.shelf"]
+    log.watch()
+    Shelf.objects.bulk_create([Shelf(id=Lower(Value("CREATED")))])
+    assert log.entry().unknown == ["shelves.shelf"]

@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, connections, transaction
+from django.db.models import Value
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 from pytest_django import Settings
@@ -573,6 +574,15 @@ def test_change_sets_add_up() -> None:
     )
     assert first.labels() == {"a", "b", "l", "m", "n", "u"}
     assert len(first) == 8
+
+
+def test_keys_that_name_no_row() -> None:
+    """A key that the database makes from an expression is any, and a link with an end that is null is none."""
+    found = ChangeSet()
+    found.row("a", Value(1), deleted=True)
+    found.link("l", 1, Value(2))
+    found.link("m", None, 1)
+    assert found == ChangeSet(unknown={"a"}, links_unknown={"l"})
 
 
 # ------------------------------------------------------------------------------------------ the embedded server

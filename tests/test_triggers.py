@@ -98,6 +98,24 @@ def test_links(shop: Shop) -> None:
 
 
 @needs_postgres
+def test_links_to_nothing(shop: Shop) -> None:
+    """An end becomes null: the link that was is noted, and then that it is back."""
+    execute("ALTER TABLE shelves_shelving ALTER book_id DROP NOT NULL")
+    one, novel = str(shop.one.pk), str(shop.novel.pk)
+    try:
+        execute("UPDATE shelves_shelving SET book_id = NULL")
+        assert notes() == [
+            ("shelves.shelving", "link", None, novel, False),
+            ("shelves.shelving", "link", one, novel, True),
+        ]
+        execute("UPDATE shelves_shelving SET book_id = %s", shop.one.pk)
+        assert ("shelves.shelving", "link", one, novel, False) in notes()
+    finally:
+        execute("DELETE FROM shelves_shelving")
+        execute("ALTER TABLE shelves_shelving ALTER book_id SET NOT NULL")
+
+
+@needs_postgres
 def test_keys_that_change(shop: Shop) -> None:
     """The row of the old key is gone."""
     execute("INSERT INTO shelves_shelf (id, name) VALUES ('raw', '')")
