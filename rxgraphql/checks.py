@@ -11,7 +11,7 @@ from django.core import checks
 
 from rxgraphql.address import Address
 from rxgraphql.channel import registry
-from rxgraphql.conf import cache_ttl_problem, settings
+from rxgraphql.conf import DEFAULTS, NUMBERS, cache_ttl_problem, settings
 from rxgraphql.errors import ConfigurationError, Fault
 
 __all__ = ["register", "settings_faults"]
@@ -72,6 +72,14 @@ def settings_faults() -> Iterable[Fault]:
             "Set RX_CACHE_TTL = 60; 0 for no cache.",
             "rxgraphql.E015",
         )
+    for name, number in NUMBERS.items():
+        if problem := number.problem(getattr(settings, name)):
+            yield Fault(
+                name,
+                problem,
+                f"Leave it out, or set {name} = {DEFAULTS[name]!r}, the default.",
+                "rxgraphql.E016",
+            )
     if problem := _origins_problem(settings.RX_ALLOWED_ORIGINS):
         yield Fault(
             "RX_ALLOWED_ORIGINS",

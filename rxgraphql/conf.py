@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings as django_settings
@@ -76,3 +77,37 @@ def cache_ttl_problem(value: Any) -> str | None:
     if not 0 <= value <= MOST_CACHE_SECONDS:
         return f"is {value!r}; it must be between 0 and {MOST_CACHE_SECONDS} seconds, a year."
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Which numbers a setting may be."""
+
+    least: float
+    kind: type[int] | type[float] = int
+    unit: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, to follow its name."""
+        kinds = int if self.kind is int else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            article = "a whole number" if self.kind is int else "a number"
+            return f"is {value!r}, which is not {article}{self.unit}."
+        if not self.least <= value < float("inf"):
+            return f"is {value!r}; it must be {self.least} or more."
+        return None
+
+
+NUMBERS: Final[dict[str, Number]] = {
+    "RX_LOG_LENGTH": Number(1),
+    "RX_LINGER": Number(0, float, " of seconds"),
+    "RX_RECONCILE": Number(0, float, " of seconds"),
+    "RX_CONNECTION_INIT_TIMEOUT": Number(0, float, " of seconds"),
+    "RX_MAX_SUBSCRIPTIONS": Number(1),
+    "RX_MAX_MESSAGE_SIZE": Number(1, int, " of bytes"),
+    "RX_MAX_DEPTH": Number(1),
+    "RX_MAX_TOKENS": Number(1),
+    "RX_MAX_ALIASES": Number(0),
+    "RX_MAX_PENDING": Number(1),
+    "RX_SLOW_TIMEOUT": Number(0, float, " of seconds"),
+}

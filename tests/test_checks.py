@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.core import checks
 
 from rxgraphql.channel import StateChannel
+from rxgraphql.conf import DEFAULTS, NUMBERS
 from tests.chat.channels import RoomChannel
 from tests.schemas import own_channels
 
@@ -68,6 +69,23 @@ def test_origins(settings: Any, origins: Any) -> None:
     """RX_ALLOWED_ORIGINS is a list of origins, and never everyone."""
     settings.RX_ALLOWED_ORIGINS = origins
     assert list(found()) == ["rxgraphql.E012"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [-1, None, "many", True, float("nan"), float("inf")])
+def test_numbers(settings: Any, name: str, value: Any) -> None:
+    """What isn't a number, or can't be one of these, is said with the setting's name and a number that can."""
+    setattr(settings, name, value)
+    ((code, error),) = found().items()
+    assert code == "rxgraphql.E016"
+    assert error.msg.startswith(f"{name}: is {value!r}")
+    assert f"{name} = {DEFAULTS[name]}" in str(error.hint)
+
+
+def test_numbers_of_all_settings() -> None:
+    """Each setting whose default is a number is checked."""
+    numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float)}
+    assert numbers == {*NUMBERS, "RX_CACHE_TTL"}
 
 
 def test_order_of_apps(settings: Any) -> None:
