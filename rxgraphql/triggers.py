@@ -284,6 +284,8 @@ class Triggers:
     def _locking(self) -> Iterator[None]:
         with transaction.atomic(using=self.connection.alias):
             self._execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            # two deployments at once: IF NOT EXISTS and OR REPLACE fail beside each other
+            self._execute(f"SELECT pg_advisory_xact_lock(hashtext({_text(self.outbox)}))")
             yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import StringIO
@@ -254,6 +255,33 @@ def test_install_twice(installed: None) -> None:
     assert "chat_room_members: current" in status
     assert "0 rows wait" in status
     assert "shelves_receipt" not in status
+
+
+@needs_postgres
+def test_installed_by_several_at_once(transactional_db: None, redis_url: str) -> None:
+    """Deployments that begin together don't fail beside each other."""
+    failed: list[BaseException] = []
+    together = threading.Barrier(4)
+
+    def install() -> None:
+        try:
+            together.wait()
+            rxtriggers("install")
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=install) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert failed == []
+        rxtriggers("status")
+    finally:
+        rxtriggers("remove")
 
 
 @needs_postgres
