@@ -194,9 +194,9 @@ class WriterLog:
         self._failures = 0
         self._lock = threading.Lock()
 
-    def is_away(self) -> bool:
-        """Whether the server did not answer a moment ago, so that nothing is asked."""
-        return bool(self._failures) and time.monotonic() < self._closed_until
+    def is_away(self, asked: bool = False) -> bool:
+        """Whether the server did not answer a moment ago, or, if a thread asks it, has not answered since."""
+        return bool(self._failures) and (asked or time.monotonic() < self._closed_until)
 
     def watched(self, labels: Iterable[str]) -> list[str]:
         """The labels for which no promise holds. Called after the commit: a commit within the promise was seen by

@@ -47,6 +47,9 @@ class Payer:
                     thread.start()
                     self._thread = thread
 
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def end(self, seconds: float | None = None) -> None:
         """Ends the thread and waits for it, so long at most. What is owed stays owed."""
         with self._lock:

@@ -89,7 +89,7 @@ class Publisher:
             labels = self.log.watched(changes.labels())
             if using not in self._owed and not any(self._is_read(label, using) for label in labels):
                 return
-            if self.log.is_away():
+            if self.log.is_away(asked=self._payer.is_alive()):
                 # and what is owed is left where it is: ten thousand keys are not to be moved at each save
                 self._owe(using, changes)
                 return

@@ -28,7 +28,7 @@ from rxgraphql import publish as publishing
 from rxgraphql import recent
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.hub import Hub
-from rxgraphql.log import WRITER_TIMEOUT, Entry, Ticket, head, read
+from rxgraphql.log import WRITER_TIMEOUT, Entry, Ticket, WriterLog, head, read
 from rxgraphql.publish import Publisher
 from rxgraphql.relations import label_of
 from rxgraphql.snapshot import Loaded, load, rows_by_key
@@ -250,6 +250,36 @@ def test_a_fault_of_ours_at_every_save(
         assert current().pay(at_once=True)
         assert heard.entry().epoch != first
         assert not current().owes()
+
+
+def test_a_look_that_takes_long(
+    away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the thread still looks, as where a name server doesn't answer, no save asks, however long that takes."""
+    log, looks, done = current().log, threading.Event(), threading.Event()
+
+    def look() -> str:
+        looks.set()
+        assert done.wait(PATIENCE)
+        return WriterLog.look(log)
+
+    def never(_: Any) -> Any:
+        raise AssertionError
+
+    with ears(away) as heard:
+        monkeypatch.setattr(log, "look", look)
+        away.pause()
+        message.save()
+        assert looks.wait(PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(log, "begin", never)
+            # the breaker's time is over
+            log._closed_until = 0.0
+            message.save()
+        away.resume()
+        done.set()
+        heard.hear(f"{MESSAGE}:{message.pk}")
+        assert not current()._lost
 
 
 class TagsElsewhere:
