@@ -362,8 +362,9 @@ def test_remove(transactional_db: None, redis_url: str) -> None:
     assert fetch("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'rxgraphql%'") == []
     assert fetch(f"SELECT to_regclass('{OUTBOX}')") == [(None,)]
     assert rxtriggers("remove") == ""
-    with pytest.raises(CommandError, match="rxtriggers install"):
-        rxtriggers("status")
+    for action in ("status", "drain"):
+        with pytest.raises(CommandError, match="rxtriggers install"):
+            rxtriggers(action)
 
 
 @needs_postgres

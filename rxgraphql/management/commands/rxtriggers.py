@@ -17,6 +17,7 @@ from rxgraphql.triggers import LOCK_TIMEOUT, OUTBOX, Triggers
 # Seconds after which a row of the outbox should be gone wherever a process drains it.
 PATIENCE = 60.0
 
+MISSING = f"There is no {OUTBOX}. Run `manage.py rxtriggers install`."
 FAULTS = {
     "missing": "has no triggers",
     "outdated": "has triggers of another version, or switched off",
@@ -98,7 +99,7 @@ class Command(BaseCommand):
 
     def status(self, triggers: Triggers) -> None:
         if not triggers.is_installed():
-            raise CommandError(f"There is no {OUTBOX}. Run `manage.py rxtriggers install`.")
+            raise CommandError(MISSING)
         states = triggers.states()
         for name, state in states.items():
             self.stdout.write(f"{name}: {state}")
@@ -117,6 +118,8 @@ class Command(BaseCommand):
 
     def drain(self, database: str, forever: bool) -> None:
         if not forever:
+            if not Triggers(current(), database).is_installed():
+                raise CommandError(MISSING)
             self.stdout.write(f"{drain(database)} rows")
             return
         worker = Drain(database)
