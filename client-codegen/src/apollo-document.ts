@@ -1,6 +1,5 @@
 import type { OperationVariables } from "@apollo/client";
 import {
-  BREAK,
   Kind,
   OperationTypeNode,
   valueFromASTUntyped,
@@ -12,6 +11,7 @@ import {
   type NameNode,
   type OperationDefinitionNode,
   type SelectionNode,
+  type SelectionSetNode,
 } from "graphql";
 import { flatten, type Flat } from "./flatten.js";
 import type { ChannelInfo, ChannelMap } from "./map.js";
@@ -132,17 +132,31 @@ const EVENT = "";
 
 /** The channel that a subscription selects the state of. */
 export function channelField(document: DocumentNode, map: ChannelMap): FieldNode | undefined {
-  let found: FieldNode | undefined;
-  let hasState = false;
-  visit(document, {
-    OperationDefinition: (node) =>
-      node.operation === OperationTypeNode.SUBSCRIPTION ? undefined : BREAK,
-    Field: (node) => {
-      if (!found && Object.hasOwn(map.channels, node.name.value)) found = node;
-      if (node.name.value === "state") hasState = true;
-    },
-  });
-  return hasState ? found : undefined;
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const node of document.definitions)
+    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
+  const find = (
+    set: SelectionSetNode | undefined,
+    is: (name: string) => boolean,
+  ): FieldNode | undefined => {
+    for (const node of set?.selections ?? []) {
+      if (node.kind === Kind.FIELD) {
+        if (is(node.name.value)) return node;
+        continue;
+      }
+      const fragment = node.kind === Kind.INLINE_FRAGMENT ? node : fragments.get(node.name.value);
+      const found = find(fragment?.selectionSet, is);
+      if (found) return found;
+    }
+    return undefined;
+  };
+  for (const node of document.definitions) {
+    if (node.kind !== Kind.OPERATION_DEFINITION) continue;
+    if (node.operation !== OperationTypeNode.SUBSCRIPTION) continue;
+    const field = find(node.selectionSet, (name) => Object.hasOwn(map.channels, name));
+    return find(field?.selectionSet, (name) => name === "state") && field;
+  }
+  return undefined;
 }
 
 /** All rows of a type, with their edges as references. */

@@ -54,23 +54,23 @@ export function channelLink(source: Client | ClientOptions): ApolloLink {
   const documents = new WeakMap<DocumentNode, ChannelDocument | null>();
   const caches = new WeakMap<ApolloCache, ChannelCache>();
 
-  function documentOf(query: DocumentNode): ChannelDocument | null {
+  const documentOf = (query: DocumentNode): ChannelDocument | null => {
     let document = documents.get(query);
     if (document === undefined)
-      documents.set(query, (document = ChannelDocument.of(query, map!) ?? null));
+      documents.set(query, (document = ChannelDocument.of(query, map) ?? null));
     return document;
-  }
+  };
 
-  function cacheOf(apollo: ApolloClient): ChannelCache {
+  const cacheOf = (apollo: ApolloClient): ChannelCache => {
     const { cache } = apollo;
     const known = caches.get(cache);
     if (known) return known;
-    const made = new ChannelCache(cache, map!);
+    const made = new ChannelCache(cache, map);
     caches.set(cache, made);
     apollo.onClearStore(() => Promise.resolve(made.clear()));
-    askForEach(apollo, (query) => channelField(query, map!) !== undefined);
+    askForEach(apollo, (query) => channelField(query, map) !== undefined);
     return made;
-  }
+  };
 
   return new ApolloLink((operation, forward) => {
     const cache = cacheOf(operation.client);

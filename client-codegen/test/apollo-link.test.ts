@@ -185,7 +185,10 @@ describe("channelLink", () => {
 
   it("hands on subscriptions that are of no channel, or select no state", () => {
     const client = apollo();
-    for (const text of [`{ ticks }`, `{ chatRoom(name: "lobby") { cursor messages { id } } }`])
+    for (const text of [
+      `{ ticks }`,
+      `{ chatRoom(name: "lobby") { cursor messages { id state } } }`,
+    ])
       client.subscribe({ query: gql(`subscription ${text}`) }).subscribe();
     expect(http.splice(0)).toHaveLength(2);
     expect(server.subscribed).toHaveLength(0);
