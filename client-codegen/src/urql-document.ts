@@ -37,6 +37,8 @@ export interface ChannelDocument {
   readonly channel: ChannelInfo;
   /** The response key of the channel. */
   readonly key: string;
+  /** That of its state. */
+  readonly stateKey: string;
   /** The document with `__typename` and `id` of each node. */
   readonly keyed: DocumentNode;
   /** The document with nothing selected of the channel: a cache hands its value through as it is. */
@@ -146,7 +148,7 @@ export function channelDocument(
   if (!field || !channel) return undefined;
   const event = open(field.selectionSet, channel.event);
   const states = event.filter(({ name }) => name.value === "state");
-  if (states.length === 0) return undefined;
+  if (!states[0]) return undefined;
   const wanted = event.map((node) =>
     states.includes(node)
       ? { ...node, selectionSet: keyed(node.selectionSet, channel.root) }
@@ -158,6 +160,7 @@ export function channelDocument(
   return {
     channel,
     key: keyOf(field),
+    stateKey: keyOf(states[0]),
     keyed: withField({ ...field, selectionSet: setOf(wanted) }),
     opaque: withField(bare),
     root: place(

@@ -151,8 +151,8 @@ class Shown {
   }
 
   private data(before: unknown, after: unknown) {
-    const { key, channel, root } = this.document;
-    const event = { __typename: channel.event, state: after };
+    const { key, stateKey, channel, root } = this.document;
+    const event = { __typename: channel.event, [stateKey]: after };
     changes.set(event, { root, before, after });
     return { [key]: event };
   }

@@ -486,7 +486,7 @@ describe("A document", () => {
       subscription Odd($room: String!, $who: Boolean = false) {
         here: chatRoom(name: $room) { ...Event }
       }
-      fragment Event on ChatRoomEvent { kind state { subject: topic ...Said } }
+      fragment Event on ChatRoomEvent { kind all: state { subject: topic ...Said } }
       fragment Said on ChatRoom {
         messages { ... on Message { said: text } ...By @include(if: $who) }
         members { id username }
@@ -500,7 +500,7 @@ describe("A document", () => {
     expect(said[0]).toMatchObject({
       here: {
         __typename: "ChatRoomEvent",
-        state: {
+        all: {
           subject: "Strong opinions, kindly put",
           messages: [
             {
