@@ -79,6 +79,8 @@ def test_unknown_channel(states: Keys) -> None:
     """The error names those that there are."""
     with pytest.raises(CommandError, match=r"no channel 'Rom'\. Channels are: .*Room"):
         rxcache("clear", "Rom")
+    with pytest.raises(CommandError, match="name the channel"):
+        rxcache("clear", "", "22")
 
 
 @pytest.mark.parametrize(

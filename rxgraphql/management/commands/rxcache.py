@@ -33,6 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         channel = _field_name(options["channel"]) if options["channel"] else ""
         key = options["key"]
+        if key is not None and not channel:
+            raise CommandError("A key is one of a channel's: name the channel before it.")
         url = server_url()
         if url is None:
             raise CommandError(
