@@ -132,3 +132,29 @@ it("Graphcache holds what the rooms show, whatever changes and wherever rows mov
   expect(fetch).not.toHaveBeenCalled();
   expect([...warn.mock.calls, ...error.mock.calls]).toEqual([]);
 });
+
+it.each(["cache-first", "network-only", "cache-and-network"] as const)(
+  "urql hands a second subscriber the state that is there, once, with requestPolicy %s",
+  async (requestPolicy) => {
+    const state = { __typename: "ChatRoom", id: "1", topic: "a" };
+    const rx = {
+      channelMap,
+      open: () => ({
+        get: () => ({ state, status: "live", error: null, retry: () => undefined }),
+        subscribe: () => () => undefined,
+      }),
+    } as unknown as Client;
+    const urql = new UrqlClient({
+      ...{ url: "http://localhost/", preferGetMethod: false, requestPolicy },
+      exchanges: [cacheExchange(graphcacheConfig(channelMap)), channelExchange(rx), fetchExchange],
+    });
+    const document = parse(`subscription { chatRoom(name: "a") { state { topic } } }`);
+    const [first, second]: [unknown[], unknown[]] = [[], []];
+    for (const seen of [first, second]) {
+      urql.subscription(document, {}).subscribe(({ data }) => void seen.push(data));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    expect(second).toEqual([{ chatRoom: { __typename: "ChatRoomEvent", state } }]);
+    expect(first).toHaveLength(2);
+  },
+);
