@@ -1,6 +1,6 @@
-// What Apollo adds at 10,000 nodes, minified as in production: `node bench/apollo.mjs`. Medians, in milliseconds of the processor, of the store
-// that the hook has, of the link with it (the event until Apollo hands the state to its subscriber), and of plain Apollo, which
-// is handed the whole state with each event.
+// What Apollo adds at 10,000 nodes, minified as in production: `node bench/apollo.mjs`. Medians, in milliseconds of the
+// processor, of the store that the hook has, of the link with it (the event until Apollo hands the state to its subscriber),
+// and of plain Apollo, which is handed the whole state with each event.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";

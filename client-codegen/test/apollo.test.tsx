@@ -554,11 +554,15 @@ room.members.set(User.objects.all())`);
 room = ChatRoom.objects.create(name="secret")
 room.members.set([grace])`);
     const page = await open({ linger: 10_000 });
+    const hook = new Watch(page.rx.channel(ChatRoomChannel, { name: "secret" }));
     page.show(<Subscribed name="secret" />);
     await expect.poll(() => seen.get("secret"), patience).toMatchObject({ code: "NOT_FOUND" });
+    await hook.is("error");
     await site.run(`room.members.set(User.objects.all())`);
     (seen.get("restart secret") as () => void)();
     await agree("secret");
+    await hook.is("live");
+    hook.stop();
   });
 
   it("of a permission is that of the state, in the query too", async () => {
