@@ -258,9 +258,9 @@ def no_waiting() -> None:
 
 def any_digest() -> None:
     """Who comes with a cursor is believed to have what this server has."""
-    from rxgraphql.live import LiveReplica
+    from rxgraphql.history import History
 
-    patched(LiveReplica).serial_of = lambda self, digest: self.history.serial
+    patched(History).serial_of = lambda self, digest: self.serial
 
 
 def cache_without_entries() -> None:
@@ -313,9 +313,24 @@ def deleted_stay_in_lists() -> None:
     patched(Replica)._delete = delete
 
 
+class Patched:
+    """A class or module, of which only what is there can be changed: a sabotage of an old name would do nothing."""
+
+    def __init__(self, thing: Any) -> None:
+        object.__setattr__(self, "thing", thing)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.thing, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(self.thing, name):
+            raise AttributeError(f"{self.thing!r} has no {name!r} any more.")
+        setattr(self.thing, name, value)
+
+
 def patched(thing: Any) -> Any:
     """Spelled out, so that each change of the library is seen to be meant."""
-    return thing
+    return Patched(thing)
 
 
 # ---------------------------------------------------------------------------------------------- the table
