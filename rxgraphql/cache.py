@@ -29,7 +29,7 @@ from rxgraphql.log import FAILURES, Keys, namespace, nonce
 logger = logging.getLogger("rxgraphql.cache")
 
 # So long one process may load while the others wait for it. When it takes longer, or dies, the next one loads.
-LEASE_SECONDS: Final = 10.0
+LEASE_SECONDS: Final = 3.0
 # Seconds between two looks of one that waits, at least and at most
 LOOK: Final = (0.02, 0.1)
 # A command waits so long for an answer

@@ -16,7 +16,12 @@ from uvicorn.supervisors import Multiprocess
 
 def main(app: str, fd: str, workers: str, *arguments: str) -> None:
     listener = socket.socket(fileno=int(fd))
-    options: dict[str, Any] = {"ws_per_message_deflate": False, "timeout_graceful_shutdown": 5}
+    options: dict[str, Any] = {
+        "ws_per_message_deflate": False,
+        "timeout_graceful_shutdown": 5,
+        # tests stop a worker for a while, which is no reason to replace it
+        "timeout_worker_healthcheck": 60,
+    }
     for argument in arguments:
         name, _, value = argument.partition("=")
         options[name] = ast.literal_eval(value)
