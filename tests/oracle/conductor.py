@@ -37,6 +37,7 @@ EXPECTED_ERRORS = {
         *("postgres", "redis-normal", "redis-restart", "redis-pause", "freeze", "lapse"),
     },
     r"rxgraphql\.live: A part of .* could not be loaded": {"postgres"},
+    r"rxgraphql\.live: .* could not be compared with the database": {"postgres"},
     r"rxgraphql\.follower: (The leases could not be renewed|Redis is away)": {
         *("redis-restart", "redis-pause", "freeze", "lapse"),
     },
