@@ -191,7 +191,7 @@ class LiveReplica:
         return self._refresh_asked or self._refresh_timer is not None
 
     def is_first_of(self, epoch: str) -> bool:
-        """Whether nobody has come with a cursor of that epoch, since a newer one began."""
+        """Whether nobody has come with a cursor of that epoch lately; the last four epochs are remembered."""
         if epoch in self._foreign:
             return False
         self._foreign = [*self._foreign[-3:], epoch]
