@@ -23,7 +23,7 @@ beforeEach(async () => {
   });
   page = ada.page;
   await page.goto("/graphql/");
-  await page.locator(".graphiql-query-editor .view-line").first().waitFor();
+  await expect.poll(() => shown(".graphiql-query-editor")).toContain("subscription Live {");
 });
 
 afterEach(async () => {
@@ -32,12 +32,30 @@ afterEach(async () => {
   expect([...ada.watch.origins].filter((origin) => origin !== "page")).toEqual([site.url]);
 });
 
-/** Pastes into an editor: what is typed gets brackets and indentation added. */
+/** What an editor shows. */
+async function shown(pane: string): Promise<string> {
+  const lines = await page.locator(`${pane} .view-lines:visible`).first().innerText();
+  return lines.replaceAll("\u00a0", " ");
+}
+
+/**
+ * Pastes into an editor: what is typed gets brackets and indentation added. Again until it is there, as an
+ * editor that has only just appeared may still be given its first text.
+ */
 async function write(pane: string, text: string): Promise<void> {
+  const [line = ""] = text.split("\n");
   await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
-  await page.locator(`${pane} .monaco-editor:visible`).first().click();
-  await page.keyboard.press("Control+A");
-  await page.keyboard.press("Control+V");
+  await expect
+    .poll(
+      async () => {
+        await page.locator(`${pane} .monaco-editor:visible`).first().click();
+        await page.keyboard.press("Control+A");
+        await page.keyboard.press("Control+V");
+        return shown(pane);
+      },
+      { timeout: 15_000, interval: 500 },
+    )
+    .toContain(line.trim());
 }
 
 /** Runs a document, once GraphiQL has read the name of its operation. */
@@ -62,9 +80,10 @@ const LIVE = `subscription Live {
 }`;
 
 test("the first document is a live query of the schema's first channel", async () => {
-  const text = await page.locator(".graphiql-query-editor .view-lines").innerText();
+  const text = await shown(".graphiql-query-editor");
 
-  expect(text.replaceAll("\u00a0", " ")).toContain("subscription Live {");
+  expect(text).toContain('chatRoom(name: "") {');
+  expect(text).toContain("topic");
 });
 
 test("a subscription streams what is committed elsewhere", async () => {
