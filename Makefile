@@ -81,8 +81,10 @@ test-browser: setup chromium
 	CHROMIUM="$$(command -v "$${CHROMIUM:-chromium}")" npm run test:browser
 
 .PHONY: bench
-bench: .make/venv ## Ratios of this code to what one would write without it
+bench: .make/venv .make/npm ## Ratios of this code to what one would write without it
 	$(BIN)/python -m tests.bench
+	npm run --silent bench -w client-codegen
+	npm run --silent size -w client-codegen
 
 SEED ?= $(shell date +%s)
 TRANSACTIONS ?= 2000
