@@ -87,7 +87,7 @@ class Audience:
                 None
                 if change is None
                 else self.projection.change(
-                    change, self.live.replica, self.live.cursor, always=True
+                    change, self.live.replica, self.live.cursor, resumed=True
                 )
             )
         return self._ways[serial]

@@ -62,6 +62,8 @@ class Journal:
         # nodes that lost a holder
         self.released: dict[Node, None] = {}
         self.errors: dict[str, str] = {}
+        # nodes that could not be serialized before, and can be now
+        self.recovered: dict[Node, None] = {}
 
     def touch(self, parent: Node, edge: Edge) -> None:
         if (parent, edge) not in self.children:

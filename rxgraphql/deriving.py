@@ -76,8 +76,10 @@ class Deriving(Graph):
         if row.values is None:
             self.stale[node.key] = self._journal.errors[node.key] = row.error or "not serialized"
             row = Row(old.values, row.hidden, row.visible)
-        else:
-            self.stale.pop(node.key, None)
+        elif self.stale.pop(node.key, None) is not None:
+            self._journal.errors.pop(node.key, None)
+            # told even if its values are those from before: who was told of the failure is to hear that it's over
+            self._journal.recovered[node] = None
         if (
             row.hidden == old.hidden
             and row.visible == old.visible

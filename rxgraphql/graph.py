@@ -217,6 +217,11 @@ class Graph:
                 mask = differing(old.values, node.row.values)
                 if mask:
                     change.fields[node] = mask
+        for node in journal.recovered:
+            if self.nodes.get(node.key) is node and not node.type.is_hidden:
+                # all that it shows, but not as one that is new: whoever shows no more of it than its id shows the same
+                change.fields[node] = (1 << len(node.type.fields)) - 1
+                change.edges[node] = ALL
         for (parent, edge), before in journal.children.items():
             if self.nodes.get(parent.key) is not parent or edge.hidden:
                 continue

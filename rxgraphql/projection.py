@@ -112,7 +112,7 @@ class Projection:
     def __init__(
         self,
         key: str,
-        node_types: Sequence[NodeType],
+        selections: Sequence[NodeSelection],
         parts: list[_Part],
         state: NodeSelection | None,
         signature: str,
@@ -121,18 +121,21 @@ class Projection:
         self.signature = signature
         self._parts = parts
         self._state = state
-        self._types = {node_type.name for node_type in node_types}
+        self._types = {selection.type.name for selection in selections}
+        # of which it shows more than that they are there
+        self._shown = {selection.type.name for selection in selections if not selection.is_only_id}
 
     def snapshot(self, replica: Replica, cursor: CursorText) -> Payload:
         nodes: NodesByType = {}
         for node in replica.nodes.values():
             nodes.setdefault(node.type, []).append(node)
         value = {key: part.snapshot(replica, nodes, cursor) for key, part in self._parts}
-        return Payload(self.key, value, self._errors(_failed(replica)))
+        return Payload(self.key, value, self._errors(replica, _failed(replica)))
 
     def change(
-        self, change: Change, replica: Replica, cursor: CursorText, always: bool = False
+        self, change: Change, replica: Replica, cursor: CursorText, resumed: bool = False
     ) -> Payload | None:
+        """`resumed`: the reader was away. It is told in any case, and of all rows that can't be serialized now."""
         touched = Touched(change)
         value: dict[str, Any] = {}
         happened = False
@@ -140,8 +143,9 @@ class Projection:
             found, shown = part.change(change, touched, replica, cursor)
             happened = happened or found
             value[key] = shown
-        errors = self._errors(key for key, _ in change.errors)
-        return Payload(self.key, value, errors) if happened or errors or always else None
+        failed = _failed(replica) if resumed else [key for key, _ in change.errors]
+        errors = self._errors(replica, failed)
+        return Payload(self.key, value, errors) if happened or errors or resumed else None
 
     def interruption(self, error: ChannelError) -> Payload:
         """What tells an error in the middle of a subscription that goes on."""
@@ -150,13 +154,15 @@ class Projection:
     def state(self, replica: Replica) -> Payload:
         assert self._state is not None
         value = _root(self._state, replica)
-        return Payload(self.key, value, self._errors(_failed(replica)))
+        return Payload(self.key, value, self._errors(replica, _failed(replica)))
 
-    def _errors(self, failed: Iterable[str]) -> list[FormattedError]:
+    def _errors(self, replica: Replica, failed: Iterable[str]) -> list[FormattedError]:
+        """Of the keys of rows that could not be serialized, those that still can't and that are shown here."""
         return [
             {"message": NOT_SERIALIZED, "extensions": {"code": STALE_NODE, "key": key}}
             for key in failed
-            if key.partition(":")[0] in self._types
+            if (key in replica.stale and key.partition(":")[0] in self._shown)
+            or (key in replica.broken and key.partition(":")[0] in self._types)
         ]
 
 
@@ -354,7 +360,7 @@ def compile_projection(
         parts.append((response, part))
         signature.append(f"{response}:{name}{beneath}")
     return Projection(
-        key, shown, parts, None, f"{key}:{channel.field_name}{{{','.join(signature)}}}"
+        key, everywhere, parts, None, f"{key}:{channel.field_name}{{{','.join(signature)}}}"
     )
 
 
@@ -364,9 +370,9 @@ def compile_state(
     """Compiles the selection set under a channel's query field."""
     key = response_key(details)
     selection = select(document, names, channel.tree.root, details)
-    shown = list(dict.fromkeys(below.type for below in selection.walk()))
+    everywhere = list(selection.walk())
     return Projection(
-        key, shown, [], selection, f"{key}:{channel.field_name}:state{selection.signature}"
+        key, everywhere, [], selection, f"{key}:{channel.field_name}:state{selection.signature}"
     )
 
 

@@ -126,6 +126,11 @@ class NodeSelection:
         self._typename = typename
         self._sources = sources
 
+    @property
+    def is_only_id(self) -> bool:
+        """Whether it shows that the node is there, and nothing of it."""
+        return not self.edge_mask and self.field_mask == 1 << len(self.type.fields)
+
     @cached_property
     def project(self) -> Project:
         """Node -> dict by response key; compiled at the first use, since an equal projection may be there already."""

@@ -162,7 +162,13 @@ class Watcher:
 
     @classmethod
     async def open(
-        cls, hub: Hub, channel: type[StateChannel], key: Any, pk: Any, schema: Schema | None = None
+        cls,
+        hub: Hub,
+        channel: type[StateChannel],
+        key: Any,
+        pk: Any,
+        schema: Schema | None = None,
+        after: str | None = None,
     ) -> Watcher:
         from django.contrib.auth.models import AnonymousUser
 
@@ -176,6 +182,7 @@ class Watcher:
             operation.projection,
             operation.audience_key,
             AnonymousUser(),
+            after,
         )
         watcher = cls(channel, subscriber, pk)
         await watcher.next()

@@ -81,6 +81,60 @@ async def test_held_row_keeps_its_values_and_is_tried_again(
     assert watcher.folded.snapshots == 1
 
 
+async def test_row_that_recovers_as_it_was_is_told(
+    hub: Hub, world: World, mend: Callable[[], None]
+) -> None:
+    """It comes again although none of its values changed; who was away meanwhile is told of no failure that is over."""
+    watcher = await watch(hub, world)
+    cursor = watcher.cursor
+    key = f"Message:{world.first.pk}"
+
+    def save(text: str) -> None:
+        world.first.text = text
+        world.first.save()
+
+    await sync_to_async(save)("boom")
+    await until(watcher, lambda: bool(watcher.errors))
+    while_away = await Watcher.open(hub, RoomChannel, "lobby", world.room.pk, after=cursor)
+    assert [error["extensions"]["key"] for error in while_away.errors] == [key]
+    await sync_to_async(save)("first")
+    async with asyncio.timeout(5):
+        while watcher.errors:
+            watcher.errors.clear()
+            event = await watcher.next()
+    assert [node["id"] for node in event["messages"]] == [str(world.first.pk)]
+    assert watcher.folded.snapshots == 1
+    late = await Watcher.open(hub, RoomChannel, "lobby", world.room.pk, after=cursor)
+    assert late.folded.snapshots == 0
+    assert late.errors == []
+
+
+async def test_failure_of_a_row_is_told_where_its_values_are_shown(
+    hub: Hub, world: World, mend: Callable[[], None]
+) -> None:
+    """Who selects no more than ids has nothing that is old."""
+    watcher = await watch(hub, world)
+    operation: Any = get_schema().prepare(
+        'subscription { room(name: "lobby") { kind messages { id } } }', None, None
+    )
+    subscriber = await hub.subscribe(
+        RoomChannel,
+        operation.arguments,
+        operation.projection,
+        operation.audience_key,
+        AnonymousUser(),
+    )
+    await anext(subscriber)
+    world.first.text = "boom"
+    await sync_to_async(world.first.save)()
+    await until(watcher, lambda: bool(watcher.errors))
+    message = await sync_to_async(world.say)("calm", position=3)
+    payload = await anext(subscriber)
+    assert payload.errors == []
+    assert payload.data["room"]["messages"] == [{"id": str(message.pk)}]
+    await subscriber.aclose()
+
+
 async def test_new_row_comes_when_it_can_be_serialized(
     hub: Hub, world: World, mend: Callable[[], None]
 ) -> None:
