@@ -65,16 +65,20 @@ check-generated: .make/venv .make/npm .make/codegen
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 .PHONY: test
-test: test-python test-client test-browser ## All tests
+test: test-python test-client test-package test-browser ## All tests
 
 .PHONY: test-python
 test-python: .make/venv .make/npm .make/codegen .make/graphiql
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
-	RX_TEST_DATABASE=postgres $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m every_database
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --ignore tests/package
+	RX_TEST_DATABASE=postgres $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --ignore tests/package -m every_database
 
 .PHONY: test-client
 test-client: .make/npm .make/codegen
 	npm test
+
+.PHONY: test-package
+test-package: .make/venv .make/npm .make/codegen .make/graphiql
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/package
 
 .PHONY: test-browser
 test-browser: setup chromium
