@@ -111,16 +111,30 @@ class GraphQLView(AsyncGraphQLView[Any, None]):
             raise HTTPException(404, "GraphiQL is off; RX_GRAPHIQL = True switches it on.")
         return await sync_to_async(graphiql_page)(request)
 
+    async def parse_http_body(self, request: Any) -> Any:
+        data: Any = await super().parse_http_body(request)
+        # urql takes both for all that it asks, and reads Strawberry's streams as empty answers.
+        accept = request.headers.get("accept", "")
+        if (
+            getattr(data, "protocol", None) == "sse"
+            and "json" in accept
+            and not self._streams(data)
+        ):
+            data.protocol = "http"
+        return data
+
+    def _streams(self, data: Any) -> bool:
+        if not data.query:
+            return False
+        prepared = self.schema.prepare(data.query, data.variables, data.operation_name)
+        return getattr(prepared, "kind", None) is OperationType.SUBSCRIPTION
+
     async def execute_single(self, *, request_data: Any, **kwargs: Any) -> ExecutionResult:  # type: ignore[override]
-        if request_data.query:
-            prepared = self.schema.prepare(
-                request_data.query, request_data.variables, request_data.operation_name
+        # Strawberry would execute it as a query, and fail.
+        if self._streams(request_data):
+            raise HTTPException(
+                400, "A subscription needs `Accept: text/event-stream`, or a WebSocket."
             )
-            # Strawberry would execute it as a query, and fail.
-            if getattr(prepared, "kind", None) is OperationType.SUBSCRIPTION:
-                raise HTTPException(
-                    400, "A subscription needs `Accept: text/event-stream`, or a WebSocket."
-                )
         return await super().execute_single(request_data=request_data, **kwargs)
 
     def parse_json(self, data: str | bytes) -> Any:

@@ -252,6 +252,28 @@ async def test_stream_of_an_invalid_document(http: httpx.AsyncClient, query: str
     assert end == ("complete", None)
 
 
+URQL = (
+    "application/graphql-response+json, application/graphql+json, application/json,"
+    " text/event-stream, multipart/mixed"
+)
+
+
+async def test_who_takes_json_gets_a_stream_of_subscriptions_alone(
+    http: httpx.AsyncClient,
+) -> None:
+    """urql accepts both for queries and mutations, and can't read the one that Strawberry would choose."""
+    query = await http.post("/graphql/", json={"query": "{ me }"}, headers={"Accept": URQL})
+    assert query.headers["content-type"].startswith("application/json")
+    assert query.json()["data"].keys() == {"me"}
+    bad = await http.post("/graphql/", json={"query": "{ nothing }"}, headers={"Accept": URQL})
+    assert bad.json()["errors"]
+    subscription = {"query": "subscription { count }"}
+    async with http.stream(
+        "POST", "/graphql/", json=subscription, headers={"Accept": URQL}
+    ) as response:
+        assert [kind async for kind, _ in events(response)] == ["next"] * 3 + ["complete"]
+
+
 async def test_disconnect_ends_the_stream(http: httpx.AsyncClient) -> None:
     """When the client goes, the subscription ends."""
     async with stream(http, "subscription { ticks(to: 2) }") as response:
