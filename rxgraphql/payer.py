@@ -10,12 +10,9 @@ import random
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from django.db import connections
-
-if TYPE_CHECKING:
-    from rxgraphql.publish import Publisher
 
 logger = logging.getLogger("rxgraphql.publish")
 
@@ -25,11 +22,19 @@ PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
 LOOK_SECONDS: Final = 2.0
 
 
+class Debtor(Protocol):
+    """For whom a thread pays: see Publisher."""
+
+    def owes(self) -> bool: ...
+    def has_work(self) -> bool: ...
+    def pay(self) -> bool: ...
+
+
 class Payer:
     """One thread at most for a publisher."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+    def __init__(self, debtor: Debtor) -> None:
+        self._debtor = debtor
         self._thread: threading.Thread | None = None
         self._sooner = threading.Event()
         self._ended = False
@@ -66,7 +71,7 @@ class Payer:
             if self._ended:
                 continue
             try:
-                paid = self._publisher.pay()
+                paid = self._debtor.pay()
             except Exception:
                 logger.exception("What is owed could not be published; it is tried again.")
                 paid = False
@@ -78,7 +83,7 @@ class Payer:
     def _has_work(self) -> bool:
         with self._lock:
             # under the lock: who brings work meanwhile finds this thread, or none
-            if not self._ended and self._publisher.has_work():
+            if not self._ended and self._debtor.has_work():
                 return True
             self._thread = None
             return False
@@ -91,7 +96,7 @@ class Payer:
             if self._ended:
                 return
             pause = LOOK_SECONDS
-            if failures or self._publisher.owes():
+            if failures or self._debtor.owes():
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
             left = began + pause * (0.5 + random.random()) - time.monotonic()
             if not self._sooner.wait(max(left, 0.0)):

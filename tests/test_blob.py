@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rxgraphql import publish as publishing
 from rxgraphql.blob import (
     FORMAT,
     Mark,
@@ -27,6 +26,7 @@ from rxgraphql.blob import (
 from rxgraphql.change import Change
 from rxgraphql.channel import StateChannel, registry
 from rxgraphql.log import Entry
+from rxgraphql.publisher import Publisher
 from rxgraphql.replica import Replica
 from rxgraphql.rows import Row
 from rxgraphql.snapshot import Loaded, Wanted, load
@@ -162,7 +162,7 @@ class Twins:
     ids=["all", "hot", "coming and going"],
 )
 def test_a_copy_goes_on_as_the_original_does(
-    publisher: publishing.Publisher,
+    publisher: Publisher,
     monkeypatch: pytest.MonkeyPatch,
     changes: list[Any],
     messages: int,

@@ -26,6 +26,7 @@ from rxgraphql.digest import Digest
 from rxgraphql.graph import Node
 from rxgraphql.history import History
 from rxgraphql.log import Entry, Ticket
+from rxgraphql.publisher import Publisher
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.tree import Edge
@@ -61,7 +62,7 @@ class Writer:
     def __init__(
         self,
         log: Log,
-        publisher: publishing.Publisher,
+        publisher: Publisher,
         change: Any,
         rng: random.Random,
         discipline: Discipline,
@@ -87,7 +88,7 @@ class Writer:
 
     def read(self) -> None:
         ticket = Ticket("", self.ticket, frozenset(self.changes.labels()))
-        self.entry = self.publisher._entry("default", self.changes, ticket)
+        self.entry = self.publisher.entries.read("default", self.changes, ticket)
 
     def append(self) -> None:
         assert self.entry is not None
@@ -491,10 +492,10 @@ COMING_AND_GOING = [edit_reaction, move_reaction, recreate_reaction]
 
 
 @pytest.fixture
-def publisher(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> publishing.Publisher:
+def publisher(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Publisher:
     found = publishing.publisher()
     assert found is not None
-    assert found.layout == registry.built.layout
+    assert found.entries.layout == registry.built.layout
     monkeypatch.setattr(capture, "publish", lambda using, changes: committed.update(changes))
     return found
 
@@ -517,7 +518,7 @@ def seed_world(messages: int) -> Room:
 
 
 def play(
-    publisher: publishing.Publisher,
+    publisher: Publisher,
     seed: int,
     discipline: Discipline,
     changes: list[Any],
@@ -552,7 +553,7 @@ def play(
 )
 @pytest.mark.parametrize("block", range(3))
 def test_any_order_converges_and_no_row_goes_back(
-    publisher: publishing.Publisher, block: int, changes: list[Any], messages: int
+    publisher: Publisher, block: int, changes: list[Any], messages: int
 ) -> None:
     """Whatever the order of all steps, the replica ends equal to DRF and no row goes back."""
     for seed in range(block * 25, block * 25 + 25):
@@ -580,7 +581,7 @@ def test_any_order_converges_and_no_row_goes_back(
     ],
 )
 def test_each_safeguard_is_needed(
-    publisher: publishing.Publisher, discipline: Discipline, changes: list[Any]
+    publisher: Publisher, discipline: Discipline, changes: list[Any]
 ) -> None:
     """Without any one of them some order diverges or goes back: the test above can fail."""
     for seed in range(1000):

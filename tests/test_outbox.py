@@ -19,15 +19,15 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection, connections, transaction
 from pytest_django import Settings
 
+from rxgraphql import entries as reading
 from rxgraphql import log as logs
 from rxgraphql import outbox as outboxes
-from rxgraphql import publish as publishing
 from rxgraphql import snapshot
 from rxgraphql.errors import LogUnavailableError
 from rxgraphql.hub import Hub
 from rxgraphql.log import WriterLog
 from rxgraphql.outbox import Drain, drain
-from rxgraphql.publish import Publisher
+from rxgraphql.publisher import Publisher
 from rxgraphql.triggers import OUTBOX
 from tests.folding import Watcher, expected
 from tests.listening import Listener, keys, links, values
@@ -120,7 +120,7 @@ def test_many_changes_of_one_row(
         read.append((node_type.name, set(pks)))
         return by_key(node_type, pks, using)
 
-    monkeypatch.setattr(publishing, "rows_by_key", counted)
+    monkeypatch.setattr(reading, "rows_by_key", counted)
     for number in range(20):
         raw(f"{number}", shop.one)
     assert drain("default") == 20
@@ -154,7 +154,7 @@ def test_nobody_watches(
         raise AssertionError
 
     settings.RX_NAMESPACE = f"{settings.RX_NAMESPACE}-unwatched"
-    monkeypatch.setattr(publishing, "rows_by_key", never)
+    monkeypatch.setattr(reading, "rows_by_key", never)
     raw("raw", shop.one)
     assert drain("default") == 1
     assert waiting() == 0
@@ -204,7 +204,7 @@ def test_a_statement_that_takes_too_long(
 
     raw("raw", shop.one)
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "rows_by_key", slow)
+        patch.setattr(reading, "rows_by_key", slow)
         assert drain("default") == 1
     assert log.entry().unknown == ["shelves.book"]
 

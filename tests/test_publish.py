@@ -20,13 +20,17 @@ from django.utils import timezone, translation
 from pytest_django import Settings
 
 from rxgraphql import embedded
+from rxgraphql import entries as reading
 from rxgraphql import log as logs
+from rxgraphql import owed as owing
 from rxgraphql import publish as publishing
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
+from rxgraphql.entries import Entries
 from rxgraphql.log import Entry, Ticket, WriterLog
+from rxgraphql.owed import Owed
 from rxgraphql.payer import Payer
-from rxgraphql.publish import Publisher
+from rxgraphql.publisher import Publisher
 from rxgraphql.relations import label_of
 from tests.chat.models import Message, Room, Tag
 from tests.clubs.models import Club, Trophy
@@ -49,8 +53,8 @@ def log(redis_url: str) -> Iterator[Listener]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(logs, "time", clock)
-    monkeypatch.setattr(publishing, "time", clock)
+    for module in (logs, owing, publishing):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -187,7 +191,7 @@ def test_what_could_not_be_published_makes_all_reload(
         raise RuntimeError("a fault of our own")
 
     with monkeypatch.context() as broken:
-        broken.setattr(publishing.Publisher, "_entry", fail)
+        broken.setattr(Entries, "read", fail)
         message.save()
     log.watch()
     message.save()
@@ -320,7 +324,7 @@ def test_an_entry_that_is_too_large(
     log: Listener, message: Message, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too many keys, or bytes: what depends on their tables is loaded anew, and the next save is told as always."""
-    for bound, most in (("publish.MOST_KEYS", 0), ("log.MOST_BYTES", 150)):
+    for bound, most in (("publisher.MOST_KEYS", 0), ("log.MOST_BYTES", 150)):
         log.watch()
         with monkeypatch.context() as patch:
             patch.setattr(f"rxgraphql.{bound}", most)
@@ -444,14 +448,14 @@ def test_more_than_can_be_owed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Past its bound a process forgets the keys and ends the epoch, so that every replica reloads."""
-    monkeypatch.setattr(publishing, "MOST_OWED", 5)
+    monkeypatch.setattr(owing, "MOST_OWED", 5)
     listener = Listener(lone.url)
     epoch = listener.watch()[0]
     lone.pause()
     for n in range(8):
         Tag.objects.create(name=f"tag {n}")
     found = current()
-    assert len(found._owed["default"]) <= 5
+    assert len(found._owed._changes["default"]) <= 5
     assert "every replica will reload" in caplog.text
     assert seconds(message.save) < 0.1
     lone.resume()
@@ -477,7 +481,7 @@ def test_a_read_that_fails_is_owed(
     Tag.objects.create(name="promised to be of no interest")
     with monkeypatch.context() as patch:
         broken = mock.Mock(side_effect=OperationalError("the server closed the connection"))
-        patch.setattr(publishing, "rows_by_key", broken)
+        patch.setattr(reading, "rows_by_key", broken)
         message.save()
     assert "the server closed the connection" in caplog.text
     assert log.entries() == []
@@ -493,9 +497,9 @@ def test_our_own_mistakes_fail_no_save(
 ) -> None:
     """Whatever goes wrong in here is logged with its traceback, and the save stands."""
     log.watch()
-    for name in ("rows_by_key", "publisher"):
+    for module, name in ((reading, "rows_by_key"), (publishing, "publisher")):
         with monkeypatch.context() as patch:
-            patch.setattr(publishing, name, mock.Mock(side_effect=RuntimeError(f"in {name}")))
+            patch.setattr(module, name, mock.Mock(side_effect=RuntimeError(f"in {name}")))
             message.save()
         assert f"RuntimeError: in {name}" in caplog.text
     message.save()
@@ -540,15 +544,14 @@ def test_a_forked_process(log: Listener, message: Message, publisher: Publisher)
     assert publishing.publisher() is publisher
 
 
-def test_databases_owe_by_themselves(publisher: Publisher) -> None:
+def test_databases_owe_by_themselves() -> None:
     """Keys of one database are not read from another."""
-    publisher._owe("other", ChangeSet(rows={MESSAGE: {"1"}}))
-    publisher._owe("default", ChangeSet(rows={MESSAGE: {"2"}}))
-    assert publisher._with_owed("default", ChangeSet(rows={MESSAGE: {"3"}})).rows == {
-        MESSAGE: {"2", "3"}
-    }
-    assert publisher._with_owed("default", ChangeSet()).rows == {}
-    assert publisher._with_owed("other", ChangeSet()).rows == {MESSAGE: {"1"}}
+    owed = Owed()
+    owed.add("other", ChangeSet(rows={MESSAGE: {"1"}}))
+    owed.add("default", ChangeSet(rows={MESSAGE: {"2"}}))
+    assert owed.take("default", ChangeSet(rows={MESSAGE: {"3"}})).rows == {MESSAGE: {"2", "3"}}
+    assert owed.take("default", ChangeSet()).rows == {}
+    assert owed.take("other", ChangeSet()).rows == {MESSAGE: {"1"}}
 
 
 def test_change_sets_add_up() -> None:

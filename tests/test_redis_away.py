@@ -22,14 +22,16 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connections, transaction
 from pytest_django import Settings
 
+from rxgraphql import entries as reading
 from rxgraphql import hub as hubs
+from rxgraphql import owed as owing
 from rxgraphql import payer as paying
 from rxgraphql import publish as publishing
 from rxgraphql import recent
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.hub import Hub
 from rxgraphql.log import WRITER_TIMEOUT, Entry, Ticket, WriterLog, head, read
-from rxgraphql.publish import Publisher
+from rxgraphql.publisher import Publisher
 from rxgraphql.relations import label_of
 from rxgraphql.snapshot import Loaded, load, rows_by_key
 from tests.changes import World
@@ -192,7 +194,7 @@ def test_past_the_bound_all_reload(
     away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More keys than are remembered become a new epoch, told without another commit."""
-    monkeypatch.setattr(publishing, "MOST_OWED", 5)
+    monkeypatch.setattr(owing, "MOST_OWED", 5)
     with ears(away) as heard:
         away.pause()
         for n in range(8):
@@ -214,7 +216,7 @@ def test_a_database_that_can_not_be_read(
             raise OperationalError("the database restarts")
         return rows_by_key(*arguments)
 
-    monkeypatch.setattr(publishing, "rows_by_key", broken)
+    monkeypatch.setattr(reading, "rows_by_key", broken)
     with ears(away) as heard:
         message.save()
         heard.hear(f"{MESSAGE}:{message.pk}")
@@ -228,7 +230,7 @@ def test_a_fault_of_ours_is_paid(
     """What nobody can name any more becomes a new epoch, told without another commit."""
     with ears(away) as heard:
         with monkeypatch.context() as patch:
-            patch.setattr(publishing, "rows_by_key", lambda *_: 1 / 0)
+            patch.setattr(reading, "rows_by_key", lambda *_: 1 / 0)
             message.save()
         assert heard.entry().epoch != heard.epoch
 
@@ -237,7 +239,7 @@ def test_a_fault_of_ours_at_every_save(
     away: Valkey, message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All reload at once, and then now and again: one epoch for all that failed before it."""
-    monkeypatch.setattr(publishing, "rows_by_key", lambda *_: 1 / 0)
+    monkeypatch.setattr(reading, "rows_by_key", lambda *_: 1 / 0)
     with ears(away) as heard:
         message.save()
         first = heard.entry().epoch
@@ -279,7 +281,7 @@ def test_a_look_that_takes_long(
         away.resume()
         done.set()
         heard.hear(f"{MESSAGE}:{message.pk}")
-        assert not current()._lost
+        assert not current()._owed.lost
 
 
 class TagsElsewhere:
@@ -491,7 +493,7 @@ def test_an_end_while_it_is_paid(
         ends.set()
         end(self, seconds)
 
-    monkeypatch.setattr(publishing, "rows_by_key", slow)
+    monkeypatch.setattr(reading, "rows_by_key", slow)
     monkeypatch.setattr(paying.Payer, "end", ended)
     with ears(away) as heard:
         current()._owe("default", ChangeSet(rows={MESSAGE: {str(message.pk)}}))
@@ -511,7 +513,7 @@ def test_a_writer_that_is_interrupted(
         with monkeypatch.context() as patch:
             patch.setattr(current()._payer, "wake", lambda **_: None)
             current()._owe("default", ChangeSet(rows={"chat.tag": {tag}}))
-            patch.setattr(publishing, "rows_by_key", interrupt)
+            patch.setattr(reading, "rows_by_key", interrupt)
             with pytest.raises(SystemExit):
                 message.save()
         current()._payer.wake(sooner=True)

@@ -531,13 +531,14 @@ async def test_entry_of_another_version(hub: Hub, world: World, caplog: Any) -> 
         from rxgraphql.publish import publisher
 
         found: Any = publisher()
-        layout, found.layout = found.layout, "another"
+        entries = found.entries
+        layout, entries.layout = entries.layout, "another"
         try:
             with transaction.atomic():
                 world.first.text = "by another version"
                 world.first.save()
         finally:
-            found.layout = layout
+            entries.layout = layout
 
     await sync_to_async(write)()
     with caplog.at_level(logging.WARNING, "rxgraphql"):
@@ -724,11 +725,12 @@ async def test_resumed_at_an_entry_of_another_version(hub: Hub, other: Hub, worl
 
     def write() -> None:
         found: Any = publisher()
-        layout, found.layout = found.layout, "another"
+        entries = found.entries
+        layout, entries.layout = entries.layout, "another"
         try:
             changes.update(world)
         finally:
-            found.layout = layout
+            entries.layout = layout
 
     await sync_to_async(write)()
     while "edited" not in str(page.watcher.state()):

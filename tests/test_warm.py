@@ -280,11 +280,12 @@ async def test_put_before_a_comparison(hub: Hub, other: Hub, world: World) -> No
 
     def write() -> None:
         found: Any = publisher()
-        layout, found.layout = found.layout, "another"
+        entries = found.entries
+        layout, entries.layout = entries.layout, "another"
         try:
             changes.update(world)
         finally:
-            found.layout = layout
+            entries.layout = layout
 
     await sync_to_async(write)()
     await until(lambda: live._refresh_timer is not None)

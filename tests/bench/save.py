@@ -19,7 +19,8 @@ from rxgraphql import publish as publishing
 from rxgraphql.capture import Capture
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.channel import registry
-from rxgraphql.publish import Publisher, publisher
+from rxgraphql.publish import publisher
+from rxgraphql.publisher import Publisher
 from tests.bench.case import Case
 from tests.chat.models import Message, Reaction, Room, Tag
 from tests.listening import Listener, every_label
@@ -207,7 +208,7 @@ def open_breaker(saver: Saver, owed: int) -> None:
     changes = ChangeSet()
     for pk in range(owed):
         changes.row("chat.message", pk)
-    found()._owed["default"].update(changes)
+    found()._owed.add("default", changes)
     assert found().log._closed_until > time.monotonic()
 
 

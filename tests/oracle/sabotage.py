@@ -59,7 +59,7 @@ def ticket_first() -> None:
     def committed_late(self: Any) -> Iterator[None]:
         found = publisher()
         assert found is not None
-        early[:] = [begin(found.log, sorted({*found.types, *found.links}))]
+        early[:] = [begin(found.log, sorted({*found.entries.types, *found.entries.links}))]
         with committed(self):
             yield
 

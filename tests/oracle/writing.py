@@ -12,8 +12,10 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models import signals
 
+from rxgraphql.entries import Entries
 from rxgraphql.log import Entry, Ticket, WriterLog
-from rxgraphql.publish import Publisher, publisher
+from rxgraphql.publish import publisher
+from rxgraphql.publisher import Publisher
 from tests.oracle import sabotage
 from tests.oracle.models import Transaction
 from tests.oracle.work import MODELS, STEPS, OnPurposeError, Work, spoil
@@ -53,7 +55,7 @@ class Writer:
         the changes are, also when these are owed and published later, by whatever thread.
         """
         begin, append = WriterLog.begin, WriterLog.append
-        ask, publish, entry_of = WriterLog._ask, Publisher.publish, Publisher._entry
+        ask, publish, entry_of = WriterLog._ask, Publisher.publish, Entries.read
         chance = random.Random(self.rng.random())
         thread: Any = threading.local()
 
@@ -70,9 +72,9 @@ class Writer:
             pause(chance)
             return ticket
 
-        def read(publisher: Publisher, using: str, changes: Any, ticket: Ticket) -> Entry:
+        def read(entries: Entries, using: str, changes: Any, ticket: Ticket) -> Entry:
             thread.names = sorted(changes.rows.get(NAMES, ()))
-            return entry_of(publisher, using, changes, ticket)
+            return entry_of(entries, using, changes, ticket)
 
         def append_late(log: WriterLog, ticket: Ticket, entry: Entry) -> bool:
             pause(chance)
@@ -92,8 +94,10 @@ class Writer:
 
         patched: Any = WriterLog
         patched._ask, patched.begin, patched.append = asked, begin_late, append_late
+        patched = Entries
+        patched.read = read
         patched = Publisher
-        patched._entry, patched.publish = read, published
+        patched.publish = published
 
     # ------------------------------------------------------------------------------------------ its transactions
 
