@@ -6,6 +6,7 @@ type_for            the generated type of a serializer, for your own resolvers
 asgi_application    HTTP, SSE and WebSocket for `asgi.py`
 LiveManager         a manager whose bulk operations are seen, and its LiveQuerySet
 touch, atouch       look at these rows again: what changed them sent no signal
+recheck, arecheck   ask again who may see what
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rxgraphql.channel import StateChannel
     from rxgraphql.errors import ChannelError, ConfigurationError, RxError
     from rxgraphql.managers import LiveManager, LiveQuerySet
+    from rxgraphql.rechecks import arecheck, recheck
     from rxgraphql.schema import Schema
     from rxgraphql.touches import atouch, touch
     from rxgraphql.types import type_for
@@ -30,8 +32,10 @@ __all__ = [
     "RxError",
     "Schema",
     "StateChannel",
+    "arecheck",
     "asgi_application",
     "atouch",
+    "recheck",
     "touch",
     "type_for",
 ]
@@ -45,8 +49,10 @@ _HOMES = {
     "RxError": "rxgraphql.errors",
     "Schema": "rxgraphql.schema",
     "StateChannel": "rxgraphql.channel",
+    "arecheck": "rxgraphql.rechecks",
     "asgi_application": "rxgraphql.asgi",
     "atouch": "rxgraphql.touches",
+    "recheck": "rxgraphql.rechecks",
     "touch": "rxgraphql.touches",
     "type_for": "rxgraphql.types",
 }

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import TYPE_CHECKING, Final
 
 from rxgraphql.conf import settings
-from rxgraphql.errors import ChannelError, ErrorCode
+from rxgraphql.errors import ChannelError, ErrorCode, RefusedError
 
 if TYPE_CHECKING:
     from rxgraphql.change import Change
     from rxgraphql.live import LiveReplica
     from rxgraphql.projection import Payload, Projection
+    from rxgraphql.viewer import Viewer
 
 # Ways from former states that are kept for the next who comes with the same, until something changes
 MOST_WAYS: Final = 16
@@ -106,9 +107,18 @@ class Subscriber:
     ends when the anchor is gone too, and raises ChannelError when the channel can't go on.
     """
 
-    def __init__(self, audience: Audience, on_slow: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        audience: Audience,
+        on_slow: Callable[[], None] | None = None,
+        viewer: Viewer | None = None,
+    ) -> None:
         self.audience = audience
         self.on_slow = on_slow
+        # who is asked for permission again; None: nobody has to
+        self.viewer = viewer
+        # nothing is given out until it is known whether the viewer may still see it
+        self.is_held = False
         self._pending: deque[tuple[Payload, int]] = deque()
         self._most = settings.RX_MAX_PENDING
         # the state that the reader has; None: a snapshot must come first
@@ -121,7 +131,7 @@ class Subscriber:
         self._interruption: Payload | None = None
         self._interrupted = False
         self._ended = False
-        self._error: ChannelError | None = None
+        self._error: ChannelError | RefusedError | None = None
         self._wake = asyncio.Event()
         self._wake.set()
         audience.subscribers[self] = None
@@ -167,10 +177,29 @@ class Subscriber:
             self._behind = self._behind or self._serial is not None
             self._wake.set()
 
-    def end(self, error: ChannelError | None) -> None:
+    def hold(self) -> None:
+        self.is_held = True
+
+    def release(self) -> None:
+        if self.is_held:
+            self.is_held = False
+            self._wake.set()
+
+    def refuse(self, error: ChannelError | RefusedError) -> None:
+        """The viewer may not see it any more, nor what waits."""
+        self._pending.clear()
+        self.end(error)
+
+    def end(self, error: ChannelError | RefusedError | None) -> None:
         self._ended = True
         self._error = error
+        if self.is_held:
+            self._pending.clear()
         self._wake.set()
+
+    @property
+    def is_there(self) -> bool:
+        return not self._ended
 
     def __aiter__(self) -> AsyncIterator[Payload]:
         return self
@@ -181,13 +210,16 @@ class Subscriber:
                 payload, self._interruption = self._interruption, None
                 self._interrupted = True
                 return payload
+            if self.is_held and not self._ended:
+                await self._sleep()
+                continue
             if (self._serial is None or self._behind) and not self._ended:
                 self._waits = True
                 try:
                     await self.audience.live.settled(patient=True, unless=self._is_told)
                 finally:
                     self._waits = False
-                if self._interruption is not None:
+                if self._interruption is not None or self.is_held:
                     continue
                 if not self._ended:
                     return self._caught_up()
@@ -199,8 +231,15 @@ class Subscriber:
                     error, self._error = self._error, None
                     raise error
                 raise StopAsyncIteration
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        self._waits = True
+        try:
             self._wake.clear()
             await self._wake.wait()
+        finally:
+            self._waits = False
 
     def _caught_up(self) -> Payload:
         """The one event after which the reader has the state as it is now."""

@@ -1,4 +1,5 @@
-"""Who is asking: the user of Django's session cookie, or of a token of Django REST framework.
+"""Who is asking: the user of Django's session cookie, or of a token of Django REST framework. As a Viewer, who can be
+asked for again.
 
 The functions that end in `_user` query the database and block; the serving code runs them in a thread.
 """
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from django.apps import apps
+from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import CSRFCheck, TokenAuthentication
@@ -17,22 +21,24 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.settings import api_settings
 
 from rxgraphql import origins
-from rxgraphql.errors import ErrorCode, RxError
+from rxgraphql.errors import ErrorCode, RefusedError
+from rxgraphql.viewer import Viewer, same_user
 
-__all__ = ["CsrfCheck", "RefusedError", "params_token", "request_user", "token_user", "user_of"]
+__all__ = [
+    "CsrfCheck",
+    "RefusedError",
+    "params_token",
+    "request_viewer",
+    "session_viewer",
+    "token_viewer",
+    "viewer_of",
+]
 
 
+# Where a request, or whatever else a context has, keeps its viewer.
+VIEWER: Final = "rxgraphql_viewer"
 # Visible ASCII: a database may refuse the rest with an error of its own.
 TOKEN = re.compile(r"[!-~]+")
-
-
-class RefusedError(RxError):
-    """The request isn't answered: `status` is HTTP's, `code` and the message are what the client sees."""
-
-    def __init__(self, status: int, code: ErrorCode, message: str) -> None:
-        self.status = status
-        self.code = code
-        super().__init__(message)
 
 
 class CsrfCheck(CSRFCheck):
@@ -44,7 +50,8 @@ class CsrfCheck(CSRFCheck):
     def refusal(self, request: HttpRequest) -> str | None:
         """Why the request is refused, if it is."""
         self.process_request(request)
-        reason: Any = self.process_view(request, request_user, (), {})
+        # a view that isn't exempt
+        reason: Any = self.process_view(request, lambda request: HttpResponse(), (), {})
         return None if reason is None else str(reason)
 
     def _origin_verified(self, request: HttpRequest) -> bool:
@@ -52,32 +59,57 @@ class CsrfCheck(CSRFCheck):
         return verified or origins.listed(request.META["HTTP_ORIGIN"])
 
 
-def user_of(context: Any) -> Any:
-    """The user behind a resolver's `info.context`, over HTTP, SSE or a WebSocket.
+def viewer_of(context: Any) -> Viewer:
+    """The viewer behind a resolver's `info.context`, over HTTP, SSE or a WebSocket.
 
     A context without a request (a test that executes the schema itself) may have a `user`; else nobody is known.
     """
     for holder in (context, _get(context, "request")):
+        viewer = _get(holder, VIEWER)
+        if viewer is not None:
+            return cast(Viewer, viewer)
         user = _get(holder, "user")
         if user is not None:
-            return user
-    return AnonymousUser()
+            return Viewer(user)
+    return Viewer(AnonymousUser())
 
 
 def _get(holder: Any, name: str) -> Any:
     return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
 
 
-def request_user(request: HttpRequest) -> Any:
-    """The user of an HTTP request. Raises RefusedError for a bad token, or a session without its CSRF token."""
+def request_viewer(request: HttpRequest) -> Viewer:
+    """Who sends an HTTP request. Raises RefusedError for a bad token, or a session without its CSRF token."""
     if token := header_token(request.headers.get("Authorization", "")):
-        return token_user(token)
+        return token_viewer(token)
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or not user.is_active:
-        return AnonymousUser()
+        return Viewer(AnonymousUser())
     if reason := CsrfCheck().refusal(request):
         raise RefusedError(403, ErrorCode.PERMISSION_ERROR, f"CSRF Failed: {reason}")
-    return user
+    return session_viewer(user, getattr(request, "session", None))
+
+
+def session_viewer(user: Any, session: Any) -> Viewer:
+    """Somebody known by a session; somebody whom a middleware of the project's own has let in has none."""
+    if not user.is_authenticated or session is None or SESSION_KEY not in session:
+        return Viewer(user)
+    # another store for each look: this one has read its data and would not read it again
+    store = session.__class__
+    return Viewer(user, lambda: session_user(store(session.session_key), user))
+
+
+def session_user(session: Any, user: Any) -> Any:
+    """The user whom the session has logged in, if it is that one still. Raises RefusedError."""
+    found = get_user(cast(Any, SimpleNamespace(session=session)))
+    if not found.is_authenticated or found.pk != user.pk:
+        raise RefusedError(401, ErrorCode.UNAUTHENTICATED, "The session has ended. Log in again.")
+    return same_user(found)
+
+
+def token_viewer(token: str) -> Viewer:
+    """Whoever the token belongs to. Raises RefusedError."""
+    return Viewer(token_user(token), partial(token_user, token))
 
 
 def token_user(token: str) -> Any:

@@ -48,6 +48,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RX_SLOW_TIMEOUT": 30.0,
     # Seconds between two comparisons of a watched instance's state with the database. 0: never.
     "RX_RECONCILE": 300.0,
+    # Seconds after which a subscriber's credentials and permission are asked for again. 0: not from time to time.
+    "RX_RECHECK": 60.0,
 }
 
 
@@ -102,6 +104,7 @@ NUMBERS: Final[dict[str, Number]] = {
     "RX_LOG_LENGTH": Number(1),
     "RX_LINGER": Number(0, float, " of seconds"),
     "RX_RECONCILE": Number(0, float, " of seconds"),
+    "RX_RECHECK": Number(0, float, " of seconds"),
     "RX_CONNECTION_INIT_TIMEOUT": Number(0, float, " of seconds"),
     "RX_MAX_SUBSCRIPTIONS": Number(1),
     "RX_MAX_MESSAGE_SIZE": Number(1, int, " of bytes"),

@@ -5,6 +5,7 @@ RxError
  ├── UnsupportedError       a serializer, model or field that can't be streamed (becomes a Fault)
  ├── SharedContextError     a shared serializer asked for one viewer's request or user
  ├── ChannelError           what a client is told: a code and a message
+ ├── RefusedError           nobody may ask with these credentials
  └── LogUnavailableError    the Redis server does not answer
 """
 
@@ -20,6 +21,7 @@ __all__ = [
     "ErrorCode",
     "Fault",
     "LogUnavailableError",
+    "RefusedError",
     "RxError",
     "SharedContextError",
     "UnsupportedError",
@@ -113,6 +115,16 @@ def database_failed() -> ChannelError:
 
 def not_serialized() -> ChannelError:
     return ChannelError(ErrorCode.INTERNAL, "The state can't be shown: its serializer failed.")
+
+
+class RefusedError(RxError):
+    """The request isn't answered: `status` is HTTP's, `code` and the message are what the client sees."""
+
+    def __init__(self, status: int, code: ErrorCode, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        super().__init__(message)
 
 
 class LogUnavailableError(RxError):

@@ -141,7 +141,7 @@ class ChannelFields:
         from rxgraphql.hub import get_hub
 
         projection = self._compile_state(self.channel, info)
-        user = await viewer(info.context)
+        user = (await viewer(info.context)).user
         payload = await get_hub().read(self.channel, arguments, projection, user)
         return payload.field
 
@@ -152,9 +152,9 @@ class ChannelFields:
 
         after = arguments.pop("after", None) or None
         projection = self._compile_event(self.channel, info)
-        user = await viewer(info.context)
+        viewer_ = await viewer(info.context)
         subscriber = await get_hub().subscribe(
-            self.channel, arguments, projection, projection.signature, user, after
+            self.channel, arguments, projection, projection.signature, viewer_, after
         )
         return _events(subscriber)
 

@@ -12,28 +12,29 @@ from graphql import GraphQLError
 from graphql.execution import Executor
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from rxgraphql.auth import user_of
-from rxgraphql.errors import ChannelError, ErrorCode
+from rxgraphql.auth import viewer_of
+from rxgraphql.errors import ChannelError, ErrorCode, RefusedError
 from rxgraphql.projection import EventData
+from rxgraphql.viewer import Viewer
 
 logger = logging.getLogger(__name__)
 
 OUR_CODES = frozenset(code.value for code in ErrorCode)
 
 
-async def viewer(context: Any) -> Any:
-    """The user behind a resolver's context, loaded: Django's and Channels' lazy users query at the first look."""
-    user = user_of(context)
-    if isinstance(user, LazyObject) and user._wrapped is empty:
-        await sync_to_async(bool)(user)
-    return user
+async def viewer(context: Any) -> Viewer:
+    """The viewer behind a resolver's context, loaded: Django's and Channels' lazy users query at the first look."""
+    found = viewer_of(context)
+    if isinstance(found.user, LazyObject) and found.user._wrapped is empty:
+        await sync_to_async(bool)(found.user)
+    return found
 
 
 def public_error(error: Exception) -> GraphQLError:
     """What a client may know of an exception in a generated field. What wasn't meant for it is logged."""
     if isinstance(error, GraphQLError):
         return error
-    if isinstance(error, ChannelError):
+    if isinstance(error, ChannelError | RefusedError):
         return GraphQLError(error.message, extensions={"code": error.code.value})
     logger.error("A generated field failed.", exc_info=error)
     return GraphQLError("Internal error.", extensions={"code": ErrorCode.INTERNAL.value})

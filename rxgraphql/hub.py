@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Collection, Hashable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -30,8 +31,10 @@ from rxgraphql.follower import Follower
 from rxgraphql.live import LiveReplica
 from rxgraphql.log import Entry
 from rxgraphql.outbox import Drains
+from rxgraphql.rechecks import suspects
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
+from rxgraphql.viewer import Viewer
 from rxgraphql.warm import Warmth
 from rxgraphql.workers import end, workers
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rxgraphql.hub")
 
 ReplicaKey = tuple[type["StateChannel"], str]
+Turns = WeakKeyDictionary[LiveReplica, float]
 
 
 class Hub:
@@ -59,8 +63,10 @@ class Hub:
         self._refused_at = 0.0
         self.stopped = False
         self._lingering: dict[ReplicaKey, asyncio.TimerHandle] = {}
-        # by the loop's clock, when each replica is compared with the database next
-        self._compare_at: WeakKeyDictionary[LiveReplica, float] = WeakKeyDictionary()
+        # by the loop's clock, when each replica is compared with the database next, and its subscribers are asked who
+        # they are
+        self._compare_at: Turns = WeakKeyDictionary()
+        self._inspect_at: Turns = WeakKeyDictionary()
 
     # ------------------------------------------------------------------------------------------ for the schema
 
@@ -74,19 +80,23 @@ class Hub:
         after: str | None = None,
         on_slow: Callable[[], None] | None = None,
     ) -> Subscriber:
-        """Joins the audience of what the arguments name. Raises ChannelError.
+        """Joins the audience of what the arguments name. Raises ChannelError, and so does the subscriber when the user
+        may not see it any more, or RefusedError when it is nobody any more.
 
-        `after` is a cursor: the reader has that state, and gets what happened since, or a snapshot.
+        `user` is a user, or a Viewer. `after` is a cursor: the reader has that state, and gets what happened since,
+        or a snapshot.
         """
         if self.stopped:
             raise unavailable()
-        instance = channel()
-        pk = await authorize(instance, arguments, user, self.workers)
+        instance, viewer = channel(), Viewer.of(user)
+        asked = time.monotonic()
+        pk = await authorize(instance, arguments, viewer.user, self.workers)
         await self._ensure_started()
         cursor = Cursor.parse(after) if after else None
         live = self._live(instance, pk, expects_cursors=cursor is not None)
         # joined before it is settled: a replica that nobody watches is let go
-        subscriber = live.join(audience_key, projection, on_slow)
+        subscriber = live.join(audience_key, projection, on_slow, viewer)
+        live.guard.admit(subscriber, asked)
         try:
             if cursor is not None:
                 await self._resume(live, subscriber, cursor)
@@ -282,9 +292,16 @@ class Hub:
 
     def take(self, entry: Entry, fresh: bool) -> None:
         if entry.unknown:
-            self.reload(set(entry.unknown))
+            self._take_unknown(entry.unknown)
         for live in list(self.replicas.values()):
             live.feed(entry, fresh)
+
+    def _take_unknown(self, labels: list[str]) -> None:
+        users = suspects(labels)
+        if users is None or users:
+            for live in self.replicas.values():
+                live.guard.suspect(users)
+        self.reload(set(labels))
 
     def reload(self, labels: set[str] | None) -> None:
         for live in list(self.replicas.values()):
@@ -300,20 +317,28 @@ class Hub:
             live.go_on()
 
     async def looked(self) -> None:
-        """Keeps the state cache warm, and has replicas compared with the database whose turn it is: what no entry ever
-        told is found here."""
+        """Keeps the state cache warm. And what no entry ever told is found here: it has replicas compared with the
+        database, and asks who may still see them, in turn."""
         try:
             await self._warmth.keep(self.replicas.values())
         except Exception:
             logger.exception("The state cache could not be kept warm.")
-        if not settings.RX_RECONCILE:
-            return
-        now = asyncio.get_running_loop().time()
+        for live in self._due(self._compare_at, settings.RX_RECONCILE):
+            live.refresh()
+        for live in self._due(self._inspect_at, settings.RX_RECHECK):
+            live.guard.inspect()
+
+    def _due(self, turns: Turns, seconds: float) -> list[LiveReplica]:
+        """The replicas whose turn it is now; each again after so many seconds, more or less. 0: never."""
+        if not seconds:
+            return []
+        now, due = asyncio.get_running_loop().time(), []
         for live in self.replicas.values():
-            pause = settings.RX_RECONCILE * (0.75 + random.random() / 2)
-            if now >= self._compare_at.setdefault(live, now + pause):
-                self._compare_at[live] = now + pause
-                live.refresh()
+            pause = seconds * (0.75 + random.random() / 2)
+            if now >= turns.setdefault(live, now + pause):
+                turns[live] = now + pause
+                due.append(live)
+        return due
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from rxgraphql.errors import (
     not_serialized,
     unavailable,
 )
+from rxgraphql.guard import Guard
 from rxgraphql.history import History
 from rxgraphql.log import Entry, read
 from rxgraphql.replica import Replica
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from rxgraphql.blob import Mark, Saved
     from rxgraphql.channel import StateChannel
     from rxgraphql.projection import Projection
+    from rxgraphql.viewer import Viewer
 
 logger = logging.getLogger("rxgraphql.live")
 
@@ -78,6 +80,9 @@ class LiveReplica:
         self.audiences: dict[Hashable, Audience] = {}
         self._layout = registry.built.layout
         self.history = History(self.replica, f"{self._layout} {channel.field_name} {pk}")
+        self.guard = Guard(self)
+        # an entry tells of the anchor's row, whether or not anything is different
+        self._anchor_written = False
         self.ended = False
         # where the state stands: the last entry that was applied, and its epoch
         self.epoch = ""
@@ -161,11 +166,12 @@ class LiveReplica:
         key: Hashable,
         projection: Projection,
         on_slow: Callable[[], None] | None = None,
+        viewer: Viewer | None = None,
     ) -> Subscriber:
         audience = self.audiences.get(key)
         if audience is None:
             audience = self.audiences[key] = Audience(self, key, projection)
-        return Subscriber(audience, on_slow)
+        return Subscriber(audience, on_slow, viewer)
 
     def leave(self, subscriber: Subscriber) -> None:
         audience = subscriber.audience
@@ -174,6 +180,11 @@ class LiveReplica:
             del self.audiences[audience.key]
             if not self.audiences:
                 self._on_end(self)
+
+    @property
+    def subscribers(self) -> Iterator[Subscriber]:
+        for audience in list(self.audiences.values()):
+            yield from list(audience.subscribers)
 
     @property
     def is_watched(self) -> bool:
@@ -306,6 +317,7 @@ class LiveReplica:
     def stop(self, error: ChannelError | None) -> asyncio.Task[None] | None:
         """Ends it for all subscribers; gives what was under way and is being cancelled."""
         self.ended = True
+        self.guard.stop()
         self._failure = error or self._failure
         if self._task is not None:
             self._task.cancel()
@@ -357,6 +369,7 @@ class LiveReplica:
                 continue
             if not self.replica.concerns(entry):
                 continue
+            self._anchor_written |= self.replica.is_anchor_in(entry)
             wanted = self.replica.apply(entry, fresh)
             if wanted:
                 self._start(partial(self._settle, wanted))
@@ -431,6 +444,7 @@ class LiveReplica:
         if self.replica.must_reload:
             self.reload()
             return
+        self._suspect_after(change)
         if change:
             self.history.record(change)
             for audience in list(self.audiences.values()):
@@ -439,6 +453,13 @@ class LiveReplica:
             self._gone()
             return
         self._schedule_retry()
+
+    def _suspect_after(self, change: Change) -> None:
+        """Of the anchor's own row, and of its many-to-many links, permissions are made most often."""
+        root = self.replica.root
+        written, self._anchor_written = self._anchor_written, False
+        if root is not None and (written or change.edges.get(root, 0) & root.type.links):
+            self.guard.suspect()
 
     def _gone(self) -> None:
         self.stop(None)
@@ -471,6 +492,8 @@ class LiveReplica:
         self._refresh_pause = 0.0
         wanted = self.replica.compare(loaded, start, end)
         self.read_at, self.done = start, number
+        # whatever happened to the anchor was told by nothing
+        self._anchor_written = True
         await self._settle(wanted)
 
     async def _reload(self) -> None:
@@ -514,8 +537,12 @@ class LiveReplica:
     def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
         found = self.replica.replace(loaded, start, end)
         self.history.restart()
-        self._loaded_once = True
+        known, self._loaded_once = self._loaded_once, True
+        self._anchor_written = False
         if found:
+            if known:
+                # whatever happened to the anchor was told by nothing
+                self.guard.suspect()
             for audience in self.audiences.values():
                 audience.restart()
             self._schedule_retry()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -34,10 +36,12 @@ from rxgraphql import auth, messages, origins
 from rxgraphql.asgi import SEND
 from rxgraphql.codes import CloseCode
 from rxgraphql.conf import settings
-from rxgraphql.errors import ChannelError, ErrorCode
+from rxgraphql.errors import ChannelError, ErrorCode, RefusedError
 from rxgraphql.execution import public_error
 from rxgraphql.hub import get_hub
 from rxgraphql.schema import PreparedError, Schema
+from rxgraphql.viewer import Viewer
+from rxgraphql.workers import workers
 
 __all__ = ["Consumer", "Handler"]
 
@@ -159,6 +163,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
     # Off, every operation runs through Strawberry alone: tests compare both ways.
     fast: bool = True
     _closing: asyncio.Task[None] | None = None
+    _inspection: asyncio.TimerHandle | None = None
 
     async def handle(self) -> None:
         self.on_request_accepted()
@@ -176,6 +181,8 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
             code = CloseCode.INTERNAL_SERVER_ERROR
             await self.websocket.close(code, code.reason)
         finally:
+            if self._inspection is not None:
+                self._inspection.cancel()
             await self.shutdown()
 
     async def handle_message(self, message: Any) -> None:
@@ -196,11 +203,36 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
         message = {**message, "payload": message.get("payload") or {}}
         try:
             await super().handle_connection_init(message)
-        except auth.RefusedError as refused:
+        except RefusedError as refused:
             raise ClosedError(CloseCode.FORBIDDEN, str(refused)) from None
         except DatabaseError:
             logger.exception("The database failed while a socket was opened.")
             raise ClosedError(CloseCode.TRY_AGAIN_LATER) from None
+        self._inspect_later()
+
+    def _inspect_later(self) -> None:
+        if seconds := settings.RX_RECHECK:
+            self._inspection = asyncio.get_running_loop().call_later(
+                seconds * (0.75 + random.random() / 2),
+                lambda: self._hold(asyncio.create_task(self._inspect())),
+            )
+
+    async def _inspect(self) -> None:
+        """Closes the socket of who is nobody any more, also where nothing is subscribed to."""
+        since = time.monotonic() - settings.RX_RECHECK / 2
+        try:
+            self.view.scope["user"] = await workers.run(self.view.rxgraphql_viewer.look, since)
+        except RefusedError as refused:
+            await self.websocket.close(CloseCode.FORBIDDEN, str(refused))
+            return
+        except Exception:
+            logger.exception("It can't be told whether a socket's credentials still hold.")
+        if not self.websocket.closed:
+            self._inspect_later()
+
+    def _hold(self, task: asyncio.Task[None]) -> None:
+        """The event loop alone would forget it."""
+        self._closing = task
 
     async def handle_ping(self, message: Any) -> None:
         pong = {"type": "pong"}
@@ -299,13 +331,15 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
                 prepared.arguments,
                 prepared.projection,
                 prepared.audience_key,
-                self.view.user,
+                self.view.rxgraphql_viewer,
                 prepared.after,
                 self._close_slow,
             )
             async with aclosing(subscriber):
                 async for payload in subscriber:
                     await self.websocket.send_text(f"{head}{payload.body.decode()}}}")
+        except RefusedError as refused:
+            raise ClosedError(CloseCode.FORBIDDEN, str(refused)) from None
         except ChannelError as error:
             if hub.stopped:
                 # It was stopped. An `error` would end the operation for good, and this the client can retry.
@@ -315,8 +349,10 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
 
     def _close_slow(self) -> None:
         """The client doesn't read: a message to it would wait behind those that it hasn't read."""
-        self._closing = asyncio.create_task(
-            self.websocket.abandon(CloseCode.TRY_AGAIN_LATER, "Reads too slowly")
+        self._hold(
+            asyncio.create_task(
+                self.websocket.abandon(CloseCode.TRY_AGAIN_LATER, "Reads too slowly")
+            )
         )
 
     def forget(self, operation: Subscribed) -> None:
@@ -339,6 +375,8 @@ class Consumer(GraphQLWSConsumer[Any, Any]):
 
     graphql_transport_ws_handler_class = Handler
     websocket_adapter_class: Any = Adapter
+    # under the name that an HttpRequest of ours has it
+    rxgraphql_viewer: Viewer
 
     def __init__(self, schema: Any) -> None:
         super().__init__(
@@ -371,14 +409,17 @@ class Consumer(GraphQLWSConsumer[Any, Any]):
         token = token or auth.header_token(self.headers.get("authorization", ""))
         if token:
             # cookies don't count beside a token, as with DRF over HTTP
-            self.scope["user"] = await database_sync_to_async(auth.token_user)(token)
+            self.rxgraphql_viewer = await database_sync_to_async(auth.token_viewer)(token)
         elif "origin" in self.headers:
             user = await get_user(self.scope)
-            self.scope["user"] = user if user.is_active else AnonymousUser()
+            user = user if user.is_active else AnonymousUser()
+            self.rxgraphql_viewer = auth.session_viewer(user, self.scope.get("session"))
         else:
-            raise auth.RefusedError(
+            raise RefusedError(
                 403, ErrorCode.PERMISSION_ERROR, "Without an Origin header a token is needed."
             )
+        # where code that knows Channels looks
+        self.scope["user"] = self.user
         return cast(UnsetType, UNSET)
 
     def is_websocket_origin_allowed(self, request: Any, origin: str) -> bool:
@@ -387,4 +428,4 @@ class Consumer(GraphQLWSConsumer[Any, Any]):
     @property
     def user(self) -> Any:
         """Who opened the socket, under the name that an HttpRequest has."""
-        return self.scope["user"]
+        return self.rxgraphql_viewer.user

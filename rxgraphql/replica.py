@@ -102,6 +102,11 @@ class Replica(Deriving):
             and all(label not in followed for label, *_ in entry.link_sets)
         )
 
+    def is_anchor_in(self, entry: Entry) -> bool:
+        """Whether the entry tells of the anchor's own row."""
+        root = self.tree.root
+        return any(root.key(pk) == self.root_key for pk in entry.rows.get(root.name, ()))
+
     def apply(self, entry: Entry, fresh: bool) -> Wanted:
         """Takes what the entry says; gives what must be loaded and absorbed before `finish()`.
 

@@ -153,6 +153,11 @@ class NodeType:
         """Nothing of its rows is needed but their keys, so nothing is read."""
         return self.is_hidden and not self.hidden and self.visible_annotation is None
 
+    @property
+    def links(self) -> int:
+        """Bit i: edges[i] is many-to-many."""
+        return sum(1 << edge.index for edge in self.edges if edge.link is not None)
+
     def key(self, pk: str) -> str:
         return f"{self.name}:{pk}"
 

@@ -25,9 +25,8 @@ from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from rxgraphql import auth, messages, origins
-from rxgraphql.auth import RefusedError
 from rxgraphql.conf import settings
-from rxgraphql.errors import ErrorCode
+from rxgraphql.errors import ErrorCode, RefusedError
 
 __all__ = ["GraphQLView"]
 
@@ -86,8 +85,9 @@ class GraphQLView(AsyncGraphQLView[Any, None]):
             return preflight()
         if int(request.META.get("CONTENT_LENGTH") or 0) > settings.RX_MAX_MESSAGE_SIZE:
             return too_big()
-        user = await sync_to_async(auth.request_user)(request)
-        request.user = user
+        viewer = await sync_to_async(auth.request_viewer)(request)
+        setattr(request, auth.VIEWER, viewer)
+        user = request.user = viewer.user
         request.auser = lambda: _result(user)
         if request.method == "POST" and len(request.body) > settings.RX_MAX_MESSAGE_SIZE:
             return too_big()

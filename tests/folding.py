@@ -169,6 +169,7 @@ class Watcher:
         pk: Any,
         schema: Schema | None = None,
         after: str | None = None,
+        user: Any = None,
     ) -> Watcher:
         from django.contrib.auth.models import AnonymousUser
 
@@ -181,7 +182,7 @@ class Watcher:
             operation.arguments,
             operation.projection,
             operation.audience_key,
-            AnonymousUser(),
+            user or AnonymousUser(),
             after,
         )
         watcher = cls(channel, subscriber, pk)

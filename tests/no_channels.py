@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import strawberry
 
 from rxgraphql import Schema
-from rxgraphql.auth import user_of
+from rxgraphql.auth import viewer_of
 
 # How many `ticks` are being served.
 running: set[object] = set()
@@ -18,7 +18,7 @@ running: set[object] = set()
 class Query:
     @strawberry.field
     def me(self, info: strawberry.Info) -> str:
-        return str(user_of(info.context))
+        return str(viewer_of(info.context).user)
 
     @strawberry.field
     def fail(self) -> str:

@@ -59,6 +59,6 @@ async def test_viewer() -> None:
         {"request": SimpleNamespace(user=lazy)},
         SimpleNamespace(request=SimpleNamespace(user=SimpleLazyObject(load))),
     ):
-        found = await viewer(context)
+        found = (await viewer(context)).user
         assert found.username == "ada"
-    assert isinstance(await viewer(None), AnonymousUser)
+    assert isinstance((await viewer(None)).user, AnonymousUser)
