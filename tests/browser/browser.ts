@@ -32,6 +32,9 @@ export function launch(): Promise<Browser> {
 export class Watch {
   readonly errors: string[] = [];
   readonly origins = new Set<string>();
+  readonly scripts = new Set<string>();
+  /** What it asked over HTTP: "query Me", "mutation SendMessage". */
+  readonly operations: string[] = [];
 
   constructor(page: Page) {
     page.on("console", (message) => {
@@ -43,7 +46,12 @@ export class Watch {
       // A page that goes away lets go of its requests.
       if (why !== "net::ERR_ABORTED") this.errors.push(`${request.url()} ${why}`);
     });
-    page.on("request", (request) => this.origins.add(origin(request.url())));
+    page.on("request", (request) => {
+      this.origins.add(origin(request.url()));
+      if (request.resourceType() === "script") this.scripts.add(path.basename(request.url()));
+      const query = queryOf(request.url(), request.postData());
+      if (query) this.operations.push(/\w+ \w+/.exec(query)?.[0] ?? query);
+    });
     page.on("websocket", (socket) => this.origins.add(origin(socket.url())));
     page.on("worker", (worker) => this.origins.add(origin(worker.url())));
   }
@@ -53,6 +61,12 @@ export class Watch {
 function origin(url: string): string {
   const address = new URL(url.replace(/^ws/, "http"));
   return ["data:", "blob:"].includes(address.protocol) ? "page" : address.origin;
+}
+
+/** Of GraphQL, by GET or POST. */
+function queryOf(url: string, body: string | null): string | null | undefined {
+  if (!body?.startsWith("{")) return new URL(url).searchParams.get("query");
+  return (JSON.parse(body) as { query?: string }).query;
 }
 
 export interface Visitor {
@@ -70,7 +84,7 @@ export async function signIn(
   browser: Browser,
   url: string,
   username: string,
-  options: BrowserContextOptions = {},
+  { path = "/", ...options }: BrowserContextOptions & { path?: string } = {},
 ): Promise<Visitor> {
   const session = sessions.get(username);
   const context = await browser.newContext({
@@ -83,7 +97,7 @@ export async function signIn(
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const watch = new Watch(page);
-  await page.goto("/");
+  await page.goto(path);
   if (!session) {
     await page.getByLabel("Name").fill(username);
     await page.getByLabel("Password").fill("demo");

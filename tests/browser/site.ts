@@ -3,15 +3,30 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const PYTHON = process.env["PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
 
+/** Another process of the project: it runs each line that it reads, and says when it has. */
+const HANDS = `
+import json, sys
+import django
+django.setup()
+from chat.models import *
+scope = globals()
+for line in sys.stdin:
+    exec(json.loads(line), scope)
+    print("done", flush=True)
+`;
+
 /** The example, served as a reader serves it, on a database and a port of its own. */
 export class Site {
   private server: ChildProcess | null = null;
   private port = 0;
+  private hands: ChildProcess | null = null;
+  private answers: AsyncIterator<string> | null = null;
 
   private constructor(private readonly folder: string) {}
 
@@ -57,6 +72,10 @@ export class Site {
 
   async stop(): Promise<void> {
     await this.down();
+    if (this.hands?.exitCode === null) {
+      this.hands.stdin?.end();
+      await once(this.hands, "exit");
+    }
     await rm(this.folder, { recursive: true });
   }
 
@@ -66,6 +85,21 @@ export class Site {
       cwd: path.join(ROOT, "example"),
       env: this.env(),
     });
+  }
+
+  /** Runs Python that has the project's models, in a process that stays for the next time. */
+  async run(code: string): Promise<void> {
+    if (!this.hands) {
+      this.hands = spawn(PYTHON, ["-c", HANDS], {
+        cwd: path.join(ROOT, "example"),
+        env: { ...this.env(), DJANGO_SETTINGS_MODULE: "project.settings" },
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      const lines = createInterface({ input: this.hands.stdout! });
+      this.answers = lines[Symbol.asyncIterator]();
+    }
+    this.hands.stdin?.write(`${JSON.stringify(code)}\n`);
+    if ((await this.answers?.next())?.done !== false) throw new Error(`It failed: ${code}`);
   }
 
   private env(): NodeJS.ProcessEnv {

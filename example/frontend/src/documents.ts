@@ -1,7 +1,8 @@
-import { graphql, type ProfileSubscription, type RoomSubscription } from "./generated";
-import type { Shape } from "./live";
+import { graphql } from "./generated";
 
-export const Me = graphql(`
+/** What all three pages ask and do over HTTP. */
+
+export const ME = graphql(`
   query Me {
     me {
       id
@@ -9,86 +10,7 @@ export const Me = graphql(`
   }
 `);
 
-export const Profile = graphql(`
-  subscription Profile($id: ID!) {
-    profile(id: $id) {
-      kind
-      removed
-      lists {
-        node
-        field
-        index
-        removed
-        inserted
-      }
-      users {
-        __typename
-        id
-        name
-        away
-        isStaff
-      }
-      roomLinks {
-        __typename
-        id
-        name
-        topic
-      }
-    }
-  }
-`);
-
-export const Room = graphql(`
-  subscription Room($name: String!) {
-    chatRoom(name: $name) {
-      kind
-      removed
-      lists {
-        node
-        field
-        index
-        removed
-        inserted
-      }
-      chatRooms {
-        __typename
-        id
-        name
-        topic
-      }
-      users {
-        __typename
-        id
-        username
-        name
-        status
-        away
-      }
-      messages {
-        __typename
-        id
-        text
-        sentAt
-        editedAt
-        author {
-          __typename
-          id
-        }
-      }
-      reactions {
-        __typename
-        id
-        emoji
-        user {
-          __typename
-          id
-        }
-      }
-    }
-  }
-`);
-
-export const SendMessage = graphql(`
+export const SEND_MESSAGE = graphql(`
   mutation SendMessage($room: String!, $text: String!) {
     sendMessage(room: $room, text: $text) {
       id
@@ -96,21 +18,24 @@ export const SendMessage = graphql(`
   }
 `);
 
-export const EditMessage = graphql(`
+export const EDIT_MESSAGE = graphql(`
   mutation EditMessage($message: ID!, $text: String!) {
     editMessage(message: $message, text: $text) {
+      __typename
       id
+      text
+      editedAt
     }
   }
 `);
 
-export const DeleteMessage = graphql(`
+export const DELETE_MESSAGE = graphql(`
   mutation DeleteMessage($message: ID!) {
     deleteMessage(message: $message)
   }
 `);
 
-export const ToggleReaction = graphql(`
+export const TOGGLE_REACTION = graphql(`
   mutation ToggleReaction($message: ID!, $emoji: String!) {
     toggleReaction(message: $message, emoji: $emoji) {
       id
@@ -118,35 +43,92 @@ export const ToggleReaction = graphql(`
   }
 `);
 
-export const SetAway = graphql(`
+export const SET_AWAY = graphql(`
   mutation SetAway($away: Boolean!) {
     setAway(away: $away) {
       id
+      away
     }
   }
 `);
 
-type RoomEvent = RoomSubscription["chatRoom"];
-type ProfileEvent = ProfileSubscription["profile"];
+/** What Apollo and urql subscribe to. The hook needs none of these: it has the channels. */
 
-export type UserState = RoomEvent["users"][number];
-export type ReactionState = RoomEvent["reactions"][number] & { readonly user: UserState };
-export type MessageState = RoomEvent["messages"][number] & {
-  readonly author: UserState;
-  readonly reactions: readonly ReactionState[];
-};
-export type RoomState = RoomEvent["chatRooms"][number] & {
-  readonly members: readonly UserState[];
-  readonly messages: readonly MessageState[];
-};
-export type RoomLinkState = ProfileEvent["roomLinks"][number];
-export type ProfileState = ProfileEvent["users"][number] & {
-  readonly rooms: readonly RoomLinkState[];
-};
+export const PROFILE = graphql(`
+  subscription Profile($id: ID!) {
+    profile(id: $id) {
+      state {
+        id
+        username
+        name
+        status
+        away
+        isStaff
+        rooms {
+          id
+          name
+          topic
+        }
+      }
+    }
+  }
+`);
 
-export const ROOM: Shape = {
-  root: "ChatRoom",
-  lists: { ChatRoom: ["members", "messages"], Message: ["reactions"] },
-};
+export const ROOM = graphql(`
+  subscription Room($name: String!) {
+    chatRoom(name: $name) {
+      state {
+        id
+        name
+        topic
+        members {
+          ...UserFields
+        }
+        messages {
+          ...MessageFields
+        }
+      }
+    }
+  }
+`);
 
-export const PROFILE: Shape = { root: "Profile", lists: { Profile: ["rooms"] } };
+/** Answered from the cache, into which the subscription to the room brings it. */
+export const MEMBERS = graphql(`
+  query Members($name: String!) {
+    chatRoom(name: $name) {
+      id
+      members {
+        ...UserFields
+      }
+    }
+  }
+`);
+
+export const MESSAGE_FIELDS = graphql(`
+  fragment MessageFields on Message {
+    id
+    text
+    sentAt
+    editedAt
+    author {
+      ...UserFields
+    }
+    reactions {
+      id
+      emoji
+      user {
+        ...UserFields
+      }
+    }
+  }
+`);
+
+export const USER_FIELDS = graphql(`
+  fragment UserFields on User {
+    id
+    username
+    name
+    status
+    away
+  }
+`);

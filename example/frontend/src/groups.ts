@@ -1,19 +1,19 @@
-import type { MessageState } from "./documents";
 import { dayOf } from "./format";
+import type { Message } from "./generated/chat";
 
 /** Messages that one author sent in one go. */
 export interface Group {
   readonly key: string;
   /** Said above the group, if it is the first of its day. */
   readonly day: string | null;
-  readonly messages: readonly MessageState[];
+  readonly messages: readonly Message[];
 }
 
 const PAUSE = 5 * 60 * 1000;
 
-export function groups(messages: readonly MessageState[]): Group[] {
-  const found: { key: string; day: string | null; messages: MessageState[] }[] = [];
-  let before: MessageState | undefined;
+export function groups(messages: readonly Message[]): Group[] {
+  const found: { key: string; day: string | null; messages: Message[] }[] = [];
+  let before: Message | undefined;
   for (const message of messages) {
     const day = dayOf(message.sentAt);
     const sameDay = before !== undefined && dayOf(before.sentAt) === day;
@@ -27,7 +27,7 @@ export function groups(messages: readonly MessageState[]): Group[] {
   return found;
 }
 
-function follows(before: MessageState, message: MessageState): boolean {
+function follows(before: Message, message: Message): boolean {
   return (
     before.author.id === message.author.id &&
     Date.parse(message.sentAt) - Date.parse(before.sentAt) < PAUSE

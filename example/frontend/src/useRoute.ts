@@ -1,5 +1,26 @@
 import { type MouseEvent, useSyncExternalStore } from "react";
 
+/** The pages that show the same chat, by what they show it with. */
+export const PAGES = { hook: "Hook", apollo: "Apollo", urql: "urql" } as const;
+
+export type PageName = keyof typeof PAGES;
+
+export interface Route {
+  readonly page: PageName;
+  readonly room: string | null;
+}
+
+/** `/rooms/lobby/` is the hook's, `/apollo/rooms/lobby/` and `/urql/rooms/lobby/` are the others'. */
+export function routeOf(path: string): Route {
+  const [, page = "hook", room = null] =
+    /^(?:\/(apollo|urql))?\/(?:rooms\/([\w-]+)\/)?$/.exec(path) ?? [];
+  return { page: page as PageName, room };
+}
+
+export function pathOf({ page, room }: Route): string {
+  return `${page === "hook" ? "" : `/${page}`}/${room === null ? "" : `rooms/${room}/`}`;
+}
+
 const listeners = new Set<() => void>();
 
 function subscribe(listener: () => void): () => void {
@@ -11,18 +32,12 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** The room that the address names: `/rooms/lobby/`. */
-export function useRoomName(): string | null {
-  const path = useSyncExternalStore(subscribe, () => window.location.pathname);
-  return /^\/rooms\/([\w-]+)\/$/.exec(path)?.[1] ?? null;
+export function useRoute(): Route {
+  return routeOf(useSyncExternalStore(subscribe, () => window.location.pathname));
 }
 
-export function roomPath(name: string): string {
-  return `/rooms/${name}/`;
-}
-
-export function navigate(path: string): void {
-  window.history.pushState(null, "", path);
+export function navigate(path: string, { replace = false } = {}): void {
+  window.history[replace ? "replaceState" : "pushState"](null, "", path);
   for (const listener of listeners) listener();
 }
 

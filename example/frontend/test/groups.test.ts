@@ -1,23 +1,22 @@
 import { expect, test } from "vitest";
-import type { MessageState } from "../src/documents";
 import { dayOf, initials } from "../src/format";
+import type { Message } from "../src/generated/chat";
 import { groups } from "../src/groups";
 
-function message(id: string, author: string, sentAt: Date): MessageState {
+function message(id: string, author: string, sentAt: Date): Message {
   return {
-    __typename: "Message",
     id,
     text: "",
     sentAt: sentAt.toISOString(),
     editedAt: null,
-    author: { __typename: "User", id: author, username: "", name: "", status: "", away: false },
+    author: { id: author, username: "", name: "", status: "", away: false },
     reactions: [],
   };
 }
 
 const at = (day: number, hour: number, minute: number) => new Date(2026, 4, day, hour, minute);
 
-const shape = (messages: MessageState[]) =>
+const shape = (messages: Message[]) =>
   groups(messages).map((group) => group.messages.map(({ id }) => id));
 
 test("messages in one go are one group, until another author or a pause", () => {

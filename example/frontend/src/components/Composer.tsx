@@ -1,9 +1,9 @@
 import { type FormEvent, type KeyboardEvent, useState } from "react";
-import { request } from "../client";
-import { SendMessage } from "../documents";
+import { useSession } from "../session";
 import { Icon } from "./Icon";
 
 export function Composer({ room }: { room: string }) {
+  const { actions } = useSession();
   const [text, setText] = useState("");
   const [sending, setSending] = useState(false);
   const [fault, setFault] = useState<string | null>(null);
@@ -14,8 +14,7 @@ export function Composer({ room }: { room: string }) {
     setSending(true);
     setFault(null);
     try {
-      // The message itself arrives by the subscription, here as everywhere else.
-      await request(SendMessage, { room, text });
+      await actions.sendMessage({ room, text });
       setText("");
     } catch (reason) {
       setFault(`Not sent. ${reason instanceof Error ? reason.message : String(reason)}`);

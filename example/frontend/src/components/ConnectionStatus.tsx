@@ -1,13 +1,19 @@
-import { useConnection } from "../useLive";
+import type { Status } from "@rxgraphql/client";
 
-const TEXT = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
+const TEXT: Record<Status, string> = {
+  idle: "Connecting",
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  error: "Error",
+  ended: "Ended",
+};
 
-export function ConnectionStatus() {
-  const connection = useConnection();
+export function ConnectionStatus({ status }: { status: Status }) {
   return (
-    <span className="connection" data-state={connection} role="status">
+    <span className="connection" data-status={status} role="status">
       <span className="connection-dot" aria-hidden="true" />
-      {TEXT[connection]}
+      {TEXT[status]}
     </span>
   );
 }

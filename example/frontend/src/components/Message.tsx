@@ -1,19 +1,19 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { request } from "../client";
-import { DeleteMessage, EditMessage, type MessageState, ToggleReaction } from "../documents";
 import { fullTimeOf } from "../format";
+import type { Message as MessageState } from "../generated/chat";
+import { useSession } from "../session";
 import { EMOJI, Emoji, emojiName } from "./Emoji";
 import { Icon } from "./Icon";
 import { MessageEditor } from "./MessageEditor";
 import { Reactions } from "./Reactions";
 
-interface Props {
-  me: string;
+export interface MessageProps {
   message: MessageState;
 }
 
 /** Memoized: the state's structural sharing lets one edit render one message. */
-export const Message = memo(function Message({ me, message }: Props) {
+export const Message = memo(function Message({ message }: MessageProps) {
+  const { me, actions } = useSession();
   const [editing, setEditing] = useState(false);
   const [choosing, setChoosing] = useState(false);
   const [fault, setFault] = useState<string | null>(null);
@@ -27,7 +27,7 @@ export const Message = memo(function Message({ me, message }: Props) {
       setFault(reason instanceof Error ? reason.message : String(reason)),
     );
   }
-  const react = (emoji: string) => run(request(ToggleReaction, { message: message.id, emoji }));
+  const react = (emoji: string) => run(actions.toggleReaction({ message: message.id, emoji }));
 
   return (
     <article className="message" data-choosing={choosing || undefined}>
@@ -36,7 +36,7 @@ export const Message = memo(function Message({ me, message }: Props) {
           text={message.text}
           onCancel={() => setEditing(false)}
           onSave={async (edited) => {
-            await request(EditMessage, { message: message.id, text: edited });
+            await actions.editMessage({ message: message.id, text: edited });
             setEditing(false);
           }}
         />
@@ -54,7 +54,7 @@ export const Message = memo(function Message({ me, message }: Props) {
           )}
         </p>
       )}
-      <Reactions me={me} reactions={message.reactions} onToggle={react} />
+      <Reactions reactions={message.reactions} onToggle={react} />
       {fault && (
         <p className="fault" role="alert">
           {fault}
@@ -97,7 +97,7 @@ export const Message = memo(function Message({ me, message }: Props) {
                     className="icon-button"
                     aria-label="Delete the message"
                     title="Delete"
-                    onClick={() => run(request(DeleteMessage, { message: message.id }))}
+                    onClick={() => run(actions.deleteMessage({ message: message.id }))}
                   >
                     <Icon name="trash" />
                   </button>

@@ -1,19 +1,19 @@
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
-import type { MessageState } from "../documents";
+import { type ComponentType, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { fullTimeOf, timeOf } from "../format";
+import type { Message as MessageState } from "../generated/chat";
 import { groups } from "../groups";
 import { Avatar } from "./Avatar";
 import { Icon } from "./Icon";
-import { Message } from "./Message";
+import { Message, type MessageProps } from "./Message";
 import { Notice } from "./Notice";
 
 interface Props {
-  me: string;
   messages: readonly MessageState[];
+  row?: ComponentType<MessageProps> | undefined;
 }
 
 /** Follows the newest message as long as the reader is at the bottom. */
-export function MessageList({ me, messages }: Props) {
+export function MessageList({ messages, row: Row = Message }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const atBottom = useRef(true);
   const [unseen, setUnseen] = useState(false);
@@ -69,7 +69,7 @@ export function MessageList({ me, messages }: Props) {
                     </time>
                   </p>
                   {group.messages.map((message) => (
-                    <Message key={message.id} me={me} message={message} />
+                    <Row key={message.id} message={message} />
                   ))}
                 </div>
               </div>

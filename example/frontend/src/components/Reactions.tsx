@@ -1,16 +1,17 @@
-import type { ReactionState } from "../documents";
+import type { Reaction } from "../generated/chat";
+import { useSession } from "../session";
 import { Emoji, emojiName } from "./Emoji";
 
 interface Props {
-  me: string;
-  reactions: readonly ReactionState[];
+  reactions: readonly Reaction[];
   onToggle: (emoji: string) => void;
 }
 
 /** One button per emoji, with how many chose it and whether one of them is me. */
-export function Reactions({ me, reactions, onToggle }: Props) {
+export function Reactions({ reactions, onToggle }: Props) {
+  const { me } = useSession();
   if (reactions.length === 0) return null;
-  const users = new Map<string, ReactionState["user"][]>();
+  const users = new Map<string, Reaction["user"][]>();
   for (const { emoji, user } of reactions) {
     users.set(emoji, [...(users.get(emoji) ?? []), user]);
   }

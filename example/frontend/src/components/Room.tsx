@@ -1,36 +1,38 @@
-import { useEffect, useState } from "react";
-import { ROOM, Room as RoomDocument, type RoomState } from "../documents";
-import { useLive } from "../useLive";
+import type { Status } from "@rxgraphql/client";
+import { type ComponentType, type ReactNode, useEffect, useState } from "react";
+import type { ChatRoom } from "../generated/chat";
+import { useOpenMenu } from "./Chat";
 import { Composer } from "./Composer";
 import { ConnectionStatus } from "./ConnectionStatus";
 import { Icon } from "./Icon";
-import { Members } from "./Members";
+import type { MessageProps } from "./Message";
 import { MessageList } from "./MessageList";
 import { Notice } from "./Notice";
 
 interface Props {
-  me: string;
   name: string;
-  onMenu: () => void;
+  room: ChatRoom | null | undefined;
+  status: Status;
+  error: { message: string } | null | undefined;
+  onRetry: () => void;
+  members: ReactNode;
+  /** Another than `Message`. */
+  row?: ComponentType<MessageProps> | undefined;
 }
 
-export function Room({ me, name, onMenu }: Props) {
-  const {
-    state: room,
-    status,
-    error,
-  } = useLive<RoomState, { name: string }>(RoomDocument, { name }, ROOM);
+export function Room({ name, room, status, error, onRetry, members, row }: Props) {
+  const openMenu = useOpenMenu();
   const [membersOpen, setMembersOpen] = useState(false);
 
   useEffect(() => {
-    document.title = `#${room?.name ?? name} · Team chat`;
-  }, [room?.name, name]);
+    document.title = `#${name} · Team chat`;
+  }, [name]);
 
   return (
     <>
       <main className="room">
         <header className="room-header">
-          <button className="icon-button menu-button" onClick={onMenu} aria-label="Open the menu">
+          <button className="icon-button menu-button" onClick={openMenu} aria-label="Open the menu">
             <Icon name="menu" />
           </button>
           <div className="room-title">
@@ -38,11 +40,11 @@ export function Room({ me, name, onMenu }: Props) {
               <span className="hash" aria-hidden="true">
                 #
               </span>
-              {room?.name ?? name}
+              {name}
             </h2>
             {room?.topic && <p>{room.topic}</p>}
           </div>
-          <ConnectionStatus />
+          <ConnectionStatus status={status} />
           {room && (
             <button
               className="icon-button members-button"
@@ -56,33 +58,49 @@ export function Room({ me, name, onMenu }: Props) {
         </header>
         {room ? (
           <>
-            <MessageList me={me} messages={room.messages} />
-            <Composer room={room.name} />
+            <MessageList messages={room.messages} row={row} />
+            {error && (
+              <p className="not-live" role="alert">
+                {error.message}
+                <button className="button quiet" onClick={onRetry}>
+                  Try again
+                </button>
+              </p>
+            )}
+            <Composer room={name} />
           </>
         ) : (
-          <Placeholder status={status} error={error} />
+          <Placeholder status={status} error={error} onRetry={onRetry} />
         )}
       </main>
-      {room && <Members members={room.members} open={membersOpen} />}
+      {room && (
+        <aside className="members" aria-label="Members" data-open={membersOpen || undefined}>
+          {members}
+        </aside>
+      )}
     </>
   );
 }
 
-function Placeholder({ status, error }: { status: string; error: string | null }) {
-  if (status === "loading") {
+function Placeholder({ status, error, onRetry }: Pick<Props, "status" | "error" | "onRetry">) {
+  if (error) {
     return (
-      <div className="skeleton" role="status" aria-label="Loading the room">
-        {[72, 44, 58, 30].map((width) => (
-          <div key={width} className="skeleton-message">
-            <span className="skeleton-avatar" />
-            <span className="skeleton-line" style={{ width: `${width}%` }} />
-          </div>
-        ))}
-      </div>
+      <Notice title="This room can't be shown" onRetry={onRetry}>
+        {error.message}
+      </Notice>
     );
   }
-  if (status === "gone") {
+  if (status === "ended") {
     return <Notice title="This room is gone">Somebody deleted it a moment ago.</Notice>;
   }
-  return <Notice title="This room can't be shown">{error}</Notice>;
+  return (
+    <div className="skeleton" role="status" aria-label="Loading the room">
+      {[72, 44, 58, 30].map((width) => (
+        <div key={width} className="skeleton-message">
+          <span className="skeleton-avatar" />
+          <span className="skeleton-line" style={{ width: `${width}%` }} />
+        </div>
+      ))}
+    </div>
+  );
 }

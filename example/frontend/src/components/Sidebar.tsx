@@ -1,16 +1,19 @@
-import { csrfToken, request } from "../client";
-import { type ProfileState, SetAway } from "../documents";
-import { follow, roomPath } from "../useRoute";
+import type { Profile } from "../generated/chat";
+import { csrfToken } from "../request";
+import { useSession } from "../session";
+import { follow, pathOf, useRoute } from "../useRoute";
 import { Avatar } from "./Avatar";
 import { Icon } from "./Icon";
+import { PageSwitch } from "./PageSwitch";
 
 interface Props {
-  profile: ProfileState;
-  room: string | null;
+  profile: Profile;
   onClose: () => void;
 }
 
-export function Sidebar({ profile, room, onClose }: Props) {
+export function Sidebar({ profile, onClose }: Props) {
+  const { page, room } = useRoute();
+  const { actions } = useSession();
   return (
     <aside className="sidebar">
       <header className="brand">
@@ -20,14 +23,15 @@ export function Sidebar({ profile, room, onClose }: Props) {
           <Icon name="close" />
         </button>
       </header>
+      <PageSwitch />
 
-      <nav aria-label="Rooms">
+      <nav className="places" aria-label="Rooms">
         <h2 className="caption">Rooms</h2>
         <ul className="rooms">
           {profile.rooms.map(({ id, name, topic }) => (
             <li key={id}>
               <a
-                href={roomPath(name)}
+                href={pathOf({ page, room: name })}
                 onClick={follow}
                 title={topic}
                 aria-current={name === room ? "page" : undefined}
@@ -64,7 +68,7 @@ export function Sidebar({ profile, room, onClose }: Props) {
           <button
             className="away"
             aria-pressed={profile.away}
-            onClick={() => void request(SetAway, { away: !profile.away })}
+            onClick={() => void actions.setAway({ away: !profile.away })}
           >
             {profile.away ? "Away" : "Available"}
           </button>

@@ -15,23 +15,29 @@ import type { TypedDocumentNode as DocumentNode } from '@rxgraphql/client';
  */
 type Documents = {
     "\n  query Me {\n    me {\n      id\n    }\n  }\n": typeof types.MeDocument,
-    "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      users {\n        __typename\n        id\n        name\n        away\n        isStaff\n      }\n      roomLinks {\n        __typename\n        id\n        name\n        topic\n      }\n    }\n  }\n": typeof types.ProfileDocument,
-    "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      chatRooms {\n        __typename\n        id\n        name\n        topic\n      }\n      users {\n        __typename\n        id\n        username\n        name\n        status\n        away\n      }\n      messages {\n        __typename\n        id\n        text\n        sentAt\n        editedAt\n        author {\n          __typename\n          id\n        }\n      }\n      reactions {\n        __typename\n        id\n        emoji\n        user {\n          __typename\n          id\n        }\n      }\n    }\n  }\n": typeof types.RoomDocument,
     "\n  mutation SendMessage($room: String!, $text: String!) {\n    sendMessage(room: $room, text: $text) {\n      id\n    }\n  }\n": typeof types.SendMessageDocument,
-    "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      id\n    }\n  }\n": typeof types.EditMessageDocument,
+    "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      __typename\n      id\n      text\n      editedAt\n    }\n  }\n": typeof types.EditMessageDocument,
     "\n  mutation DeleteMessage($message: ID!) {\n    deleteMessage(message: $message)\n  }\n": typeof types.DeleteMessageDocument,
     "\n  mutation ToggleReaction($message: ID!, $emoji: String!) {\n    toggleReaction(message: $message, emoji: $emoji) {\n      id\n    }\n  }\n": typeof types.ToggleReactionDocument,
-    "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n    }\n  }\n": typeof types.SetAwayDocument,
+    "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n      away\n    }\n  }\n": typeof types.SetAwayDocument,
+    "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      state {\n        id\n        username\n        name\n        status\n        away\n        isStaff\n        rooms {\n          id\n          name\n          topic\n        }\n      }\n    }\n  }\n": typeof types.ProfileDocument,
+    "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      state {\n        id\n        name\n        topic\n        members {\n          ...UserFields\n        }\n        messages {\n          ...MessageFields\n        }\n      }\n    }\n  }\n": typeof types.RoomDocument,
+    "\n  query Members($name: String!) {\n    chatRoom(name: $name) {\n      id\n      members {\n        ...UserFields\n      }\n    }\n  }\n": typeof types.MembersDocument,
+    "\n  fragment MessageFields on Message {\n    id\n    text\n    sentAt\n    editedAt\n    author {\n      ...UserFields\n    }\n    reactions {\n      id\n      emoji\n      user {\n        ...UserFields\n      }\n    }\n  }\n": typeof types.MessageFieldsFragmentDoc,
+    "\n  fragment UserFields on User {\n    id\n    username\n    name\n    status\n    away\n  }\n": typeof types.UserFieldsFragmentDoc,
 };
 const documents: Documents = {
     "\n  query Me {\n    me {\n      id\n    }\n  }\n": types.MeDocument,
-    "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      users {\n        __typename\n        id\n        name\n        away\n        isStaff\n      }\n      roomLinks {\n        __typename\n        id\n        name\n        topic\n      }\n    }\n  }\n": types.ProfileDocument,
-    "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      chatRooms {\n        __typename\n        id\n        name\n        topic\n      }\n      users {\n        __typename\n        id\n        username\n        name\n        status\n        away\n      }\n      messages {\n        __typename\n        id\n        text\n        sentAt\n        editedAt\n        author {\n          __typename\n          id\n        }\n      }\n      reactions {\n        __typename\n        id\n        emoji\n        user {\n          __typename\n          id\n        }\n      }\n    }\n  }\n": types.RoomDocument,
     "\n  mutation SendMessage($room: String!, $text: String!) {\n    sendMessage(room: $room, text: $text) {\n      id\n    }\n  }\n": types.SendMessageDocument,
-    "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      id\n    }\n  }\n": types.EditMessageDocument,
+    "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      __typename\n      id\n      text\n      editedAt\n    }\n  }\n": types.EditMessageDocument,
     "\n  mutation DeleteMessage($message: ID!) {\n    deleteMessage(message: $message)\n  }\n": types.DeleteMessageDocument,
     "\n  mutation ToggleReaction($message: ID!, $emoji: String!) {\n    toggleReaction(message: $message, emoji: $emoji) {\n      id\n    }\n  }\n": types.ToggleReactionDocument,
-    "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n    }\n  }\n": types.SetAwayDocument,
+    "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n      away\n    }\n  }\n": types.SetAwayDocument,
+    "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      state {\n        id\n        username\n        name\n        status\n        away\n        isStaff\n        rooms {\n          id\n          name\n          topic\n        }\n      }\n    }\n  }\n": types.ProfileDocument,
+    "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      state {\n        id\n        name\n        topic\n        members {\n          ...UserFields\n        }\n        messages {\n          ...MessageFields\n        }\n      }\n    }\n  }\n": types.RoomDocument,
+    "\n  query Members($name: String!) {\n    chatRoom(name: $name) {\n      id\n      members {\n        ...UserFields\n      }\n    }\n  }\n": types.MembersDocument,
+    "\n  fragment MessageFields on Message {\n    id\n    text\n    sentAt\n    editedAt\n    author {\n      ...UserFields\n    }\n    reactions {\n      id\n      emoji\n      user {\n        ...UserFields\n      }\n    }\n  }\n": types.MessageFieldsFragmentDoc,
+    "\n  fragment UserFields on User {\n    id\n    username\n    name\n    status\n    away\n  }\n": types.UserFieldsFragmentDoc,
 };
 
 /**
@@ -55,19 +61,11 @@ export function graphql(source: "\n  query Me {\n    me {\n      id\n    }\n  }\
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
-export function graphql(source: "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      users {\n        __typename\n        id\n        name\n        away\n        isStaff\n      }\n      roomLinks {\n        __typename\n        id\n        name\n        topic\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      users {\n        __typename\n        id\n        name\n        away\n        isStaff\n      }\n      roomLinks {\n        __typename\n        id\n        name\n        topic\n      }\n    }\n  }\n"];
-/**
- * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
- */
-export function graphql(source: "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      chatRooms {\n        __typename\n        id\n        name\n        topic\n      }\n      users {\n        __typename\n        id\n        username\n        name\n        status\n        away\n      }\n      messages {\n        __typename\n        id\n        text\n        sentAt\n        editedAt\n        author {\n          __typename\n          id\n        }\n      }\n      reactions {\n        __typename\n        id\n        emoji\n        user {\n          __typename\n          id\n        }\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      kind\n      removed\n      lists {\n        node\n        field\n        index\n        removed\n        inserted\n      }\n      chatRooms {\n        __typename\n        id\n        name\n        topic\n      }\n      users {\n        __typename\n        id\n        username\n        name\n        status\n        away\n      }\n      messages {\n        __typename\n        id\n        text\n        sentAt\n        editedAt\n        author {\n          __typename\n          id\n        }\n      }\n      reactions {\n        __typename\n        id\n        emoji\n        user {\n          __typename\n          id\n        }\n      }\n    }\n  }\n"];
-/**
- * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
- */
 export function graphql(source: "\n  mutation SendMessage($room: String!, $text: String!) {\n    sendMessage(room: $room, text: $text) {\n      id\n    }\n  }\n"): (typeof documents)["\n  mutation SendMessage($room: String!, $text: String!) {\n    sendMessage(room: $room, text: $text) {\n      id\n    }\n  }\n"];
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
-export function graphql(source: "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      id\n    }\n  }\n"): (typeof documents)["\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      id\n    }\n  }\n"];
+export function graphql(source: "\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      __typename\n      id\n      text\n      editedAt\n    }\n  }\n"): (typeof documents)["\n  mutation EditMessage($message: ID!, $text: String!) {\n    editMessage(message: $message, text: $text) {\n      __typename\n      id\n      text\n      editedAt\n    }\n  }\n"];
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
@@ -79,7 +77,27 @@ export function graphql(source: "\n  mutation ToggleReaction($message: ID!, $emo
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
-export function graphql(source: "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n    }\n  }\n"): (typeof documents)["\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n    }\n  }\n"];
+export function graphql(source: "\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n      away\n    }\n  }\n"): (typeof documents)["\n  mutation SetAway($away: Boolean!) {\n    setAway(away: $away) {\n      id\n      away\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      state {\n        id\n        username\n        name\n        status\n        away\n        isStaff\n        rooms {\n          id\n          name\n          topic\n        }\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription Profile($id: ID!) {\n    profile(id: $id) {\n      state {\n        id\n        username\n        name\n        status\n        away\n        isStaff\n        rooms {\n          id\n          name\n          topic\n        }\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      state {\n        id\n        name\n        topic\n        members {\n          ...UserFields\n        }\n        messages {\n          ...MessageFields\n        }\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription Room($name: String!) {\n    chatRoom(name: $name) {\n      state {\n        id\n        name\n        topic\n        members {\n          ...UserFields\n        }\n        messages {\n          ...MessageFields\n        }\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query Members($name: String!) {\n    chatRoom(name: $name) {\n      id\n      members {\n        ...UserFields\n      }\n    }\n  }\n"): (typeof documents)["\n  query Members($name: String!) {\n    chatRoom(name: $name) {\n      id\n      members {\n        ...UserFields\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  fragment MessageFields on Message {\n    id\n    text\n    sentAt\n    editedAt\n    author {\n      ...UserFields\n    }\n    reactions {\n      id\n      emoji\n      user {\n        ...UserFields\n      }\n    }\n  }\n"): (typeof documents)["\n  fragment MessageFields on Message {\n    id\n    text\n    sentAt\n    editedAt\n    author {\n      ...UserFields\n    }\n    reactions {\n      id\n      emoji\n      user {\n        ...UserFields\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  fragment UserFields on User {\n    id\n    username\n    name\n    status\n    away\n  }\n"): (typeof documents)["\n  fragment UserFields on User {\n    id\n    username\n    name\n    status\n    away\n  }\n"];
 
 export function graphql(source: string) {
   return (documents as Record<string, unknown>)[source] ?? {};
