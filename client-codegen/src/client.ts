@@ -3,7 +3,7 @@ import type { Channel, ChannelClass } from "./channel.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { everything, flatten, FlattenError, type Flat, type Variables } from "./flatten.js";
 import type { ChannelMap } from "./map.js";
-import { Subscription, type ChannelState } from "./subscription.js";
+import { CONNECTING, Subscription, type ChannelState } from "./subscription.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /** Of the generated module: it is needed to read documents. */
@@ -36,13 +36,6 @@ export interface Live<State> {
   subscribe(listener: () => void): () => void;
 }
 
-const noop = (): void => undefined;
-export const CONNECTING: ChannelState<never> = {
-  state: null,
-  status: "connecting",
-  error: null,
-  retry: noop,
-};
 export const IDLE: ChannelState<never> = { ...CONNECTING, status: "idle" };
 
 /** The client of a project: one socket, and one subscription for each channel, document and arguments. */

@@ -1,8 +1,17 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { generate } from "@graphql-codegen/cli";
-import type { Types } from "@graphql-codegen/plugin-helpers";
-import { buildClientSchema, printSchema, type IntrospectionQuery } from "graphql";
+import { codegen } from "@graphql-codegen/core";
+import { getCachedDocumentNodeFromSchema, type Types } from "@graphql-codegen/plugin-helpers";
+import { CodeFileLoader } from "@graphql-tools/code-file-loader";
+import { GraphQLFileLoader } from "@graphql-tools/graphql-file-loader";
+import { loadDocuments, NoTypeDefinitionsFound } from "@graphql-tools/load";
+import {
+  buildClientSchema,
+  buildSchema,
+  lexicographicSortSchema,
+  type GraphQLSchema,
+  type IntrospectionQuery,
+} from "graphql";
 import { HEADER } from "./modules.js";
 import { preset } from "./preset.js";
 
@@ -20,37 +29,81 @@ export interface CodegenOptions {
   websocketUrl: string;
 }
 
+/** client-preset wants one; no name is made of it. */
+const FOLDER = "generated/";
+
 /** The generated modules by file name. The same schema and documents give the same bytes, wherever they lie. */
 export async function render(options: CodegenOptions): Promise<Map<string, string>> {
-  const out = path.resolve(options.out);
+  const schemaAst = schemaOf(options.schema);
+  const sections = await preset.buildGeneratesSection({
+    baseOutputDir: FOLDER,
+    presetConfig: { websocketUrl: options.websocketUrl },
+    plugins: [],
+    pluginMap: {},
+    schema: getCachedDocumentNodeFromSchema(schemaAst),
+    schemaAst,
+    documents: await documentsOf(options),
+    config: {},
+    documentTransforms: [],
+  });
+  const modules = await Promise.all(
+    sections.map(
+      async (section) => [section.filename.slice(FOLDER.length), await codegen(section)] as const,
+    ),
+  );
+  return new Map(modules);
+}
+
+/** Sorted: graphql-codegen's command sorts too, and so both make the same of one schema. */
+function schemaOf(text: string): GraphQLSchema {
+  if (!text.trimStart().startsWith("{"))
+    return lexicographicSortSchema(buildSchema(text, { assumeValidSDL: true }));
+  const found = JSON.parse(text) as IntrospectionQuery | { readonly data: IntrospectionQuery };
+  return lexicographicSortSchema(buildClientSchema("data" in found ? found.data : found));
+}
+
+/** Reads the documents in modules, and runs none: graphql-codegen's own loader imports those in which it finds no document. */
+class Modules extends CodeFileLoader {
+  constructor() {
+    super({ pluckConfig: { skipIndent: true }, noRequire: true });
+  }
+
+  override async handleSinglePath(...args: Parameters<CodeFileLoader["handleSinglePath"]>) {
+    try {
+      return await super.handleSinglePath(...args);
+    } catch (error) {
+      const [location, { cwd = "" }] = args;
+      const file = path.resolve(cwd, location);
+      // half written, or of a dialect that can't be read, but none of ours
+      if (!/\b(graphql|gql)\s*[(`]/.test(await readFile(file, "utf8"))) return [];
+      throw new Error(`${path.relative(process.cwd(), file)}: ${String(error)}`, { cause: error });
+    }
+  }
+}
+
+/** What graphql-codegen's command reads, without the loaders for servers and repositories that half of it consists of. */
+async function documentsOf({ out, documents }: CodegenOptions): Promise<Types.DocumentFile[]> {
   // Relative to the folder above: a glob with a space in it is taken for a document.
-  const cwd = path.dirname(out);
+  const cwd = path.dirname(path.resolve(out));
   const relative = (glob: string) =>
     glob.startsWith("!")
       ? `!${path.relative(cwd, path.resolve(glob.slice(1)))}`
       : path.relative(cwd, path.resolve(glob));
-  const config: Types.Config = {
-    schema: sdlOf(options.schema),
-    cwd,
-    documents: options.documents.map(relative),
-    ignoreNoDocuments: true,
-    silent: true,
-    errorsOnly: true,
-    generates: {
-      [`${path.basename(out)}/`]: {
-        preset,
-        presetConfig: { websocketUrl: options.websocketUrl },
-      },
-    },
-  };
-  const files = (await generate(config, false)) as Types.FileOutput[];
-  return new Map(files.map(({ filename, content }) => [path.basename(filename), content]));
-}
-
-function sdlOf(schema: string): string {
-  if (!schema.trimStart().startsWith("{")) return schema;
-  const found = JSON.parse(schema) as IntrospectionQuery | { readonly data: IntrospectionQuery };
-  return printSchema(buildClientSchema("data" in found ? found.data : found));
+  const loaders = [new Modules(), new GraphQLFileLoader()];
+  try {
+    return await loadDocuments(documents.map(relative), {
+      loaders,
+      cwd,
+      sort: true,
+      skipGraphQLImport: true,
+      // else a document with a wrong word is left out
+      noSilentErrors: true,
+    });
+  } catch (error) {
+    // a page may have none
+    if (error instanceof NoTypeDefinitionsFound) return [];
+    throw error;
+  }
 }
 
 /** Names of the modules in `out` that differ from `modules`, are absent or aren't made any more, sorted. */

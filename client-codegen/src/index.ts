@@ -13,5 +13,6 @@ export { ChannelError } from "./failure.js";
 export { everything, flatten, FlattenError, type Flat, type Variables } from "./flatten.js";
 export type { ChannelInfo, ChannelMap, EdgeInfo, NodeTypeInfo } from "./map.js";
 export type { SelectedEdge, SelectedField, Selection } from "./selection.js";
+export type { StaleNode } from "./stale.js";
 export { Store, type ChannelEvent, type ListChange } from "./store.js";
 export type { ChannelState, Status } from "./subscription.js";

@@ -8,7 +8,6 @@ import {
 } from "react";
 import type { Channel, ChannelClass } from "./channel.js";
 import {
-  CONNECTING,
   defaultClient,
   IDLE,
   stable,
@@ -17,7 +16,7 @@ import {
   type StateOf,
   type TypedDocument,
 } from "./client.js";
-import type { ChannelState } from "./subscription.js";
+import { CONNECTING, type ChannelState } from "./subscription.js";
 
 const RxContext: Context<Client | null> = /* @__PURE__ */ createContext<Client | null>(null);
 
@@ -103,6 +102,7 @@ function selecting(
     if (
       selected?.status !== current.status ||
       selected.error !== current.error ||
+      selected.stale !== current.stale ||
       !Object.is(selected.state, state)
     )
       selected = { ...current, state };

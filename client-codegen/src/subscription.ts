@@ -1,6 +1,7 @@
 import type { Connection, Operation, Result } from "./connection.js";
 import { ofErrors, REFUSALS, type ChannelError, type Failure } from "./failure.js";
 import type { Flat, Variables } from "./flatten.js";
+import { NONE, staleAfter, type StaleNode } from "./stale.js";
 import { Store, type ChannelEvent } from "./store.js";
 
 /**
@@ -20,9 +21,23 @@ export interface ChannelState<State> {
   readonly status: Status;
   /** Set exactly while `status` is `error`. */
   readonly error: ChannelError | null;
+  /**
+   * Rows that the server could not compute, for a fault in its own code: the state shows them as they were, and all else is current.
+   * Empty as a rule.
+   */
+  readonly stale: readonly StaleNode[];
   /** Starts again after `error` or `ended`. */
   readonly retry: () => void;
 }
+
+const noop = (): void => undefined;
+export const CONNECTING: ChannelState<never> = {
+  state: null,
+  status: "connecting",
+  error: null,
+  stale: NONE,
+  retry: noop,
+};
 
 /** Milliseconds between two calls of the listeners: a burst of events is one render for each frame. */
 const FRAME = 16;
@@ -48,7 +63,7 @@ export class Subscription implements Operation {
     const after = { enumerable: true, get: cursor };
     const all = Object.defineProperty({ ...variables }, flat.after, after);
     this.payload = { query: flat.query, variables: all };
-    this.current = { state: null, status: "connecting", error: null, retry: () => this.retry() };
+    this.current = { ...CONNECTING, retry: () => this.retry() };
     this.start();
   }
 
@@ -76,7 +91,14 @@ export class Subscription implements Operation {
       return undefined;
     }
     this.store.fold(event);
-    this.set({ state: this.store.state, status: "live" });
+    const { stale, status } = this.current;
+    // the first event after an interruption names them all, as each snapshot does
+    const known = status === "live" && event.kind === "CHANGE" ? stale : NONE;
+    this.set({
+      state: this.store.state,
+      status: "live",
+      stale: staleAfter(known, event, errors, this.flat.channel),
+    });
     return undefined;
   }
 
@@ -87,13 +109,14 @@ export class Subscription implements Operation {
   failed({ error }: Failure): void {
     this.stop = undefined;
     if (REFUSALS.includes(error.code)) this.store = this.newStore();
-    this.set({ state: this.store.state, status: "error", error });
+    const { state } = this.store;
+    this.set({ state, status: "error", error, ...(state === null && { stale: NONE }) });
   }
 
   completed(): void {
     this.stop = undefined;
     this.store = this.newStore();
-    this.set({ state: null, status: "ended" });
+    this.set({ state: null, status: "ended", stale: NONE });
   }
 
   private retry(): void {
@@ -117,7 +140,8 @@ export class Subscription implements Operation {
     if (
       next.state === current.state &&
       next.status === current.status &&
-      next.error === current.error
+      next.error === current.error &&
+      next.stale === current.stale
     )
       return;
     this.current = next;

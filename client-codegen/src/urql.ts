@@ -129,13 +129,13 @@ class Shown {
   }
 
   show(): void {
-    const { state, status, error } = this.live.get();
+    const { state, status, error, stale } = this.live.get();
     if (status === "connecting" || status === "idle") return;
     const last: OperationResult = {
       operation: this.operation,
       data: this.data(this.state, state),
       ...(error && { error: failure(error.message, error.code) }),
-      extensions: { status },
+      extensions: { status, stale },
       stale: status === "reconnecting",
       hasNext: status === "live" || status === "reconnecting",
     };

@@ -45,3 +45,30 @@ test("a document that doesn't fit the schema is a message, not a traceback", asy
   expect(stderr).toContain('Cannot query field "pong" on type "Query".');
   expect(stderr).not.toContain("codegen.js");
 });
+
+test("modules are read and never run, and what can't be read and has no document is passed over", async () => {
+  await writeFile(path.join(root, "server.mjs"), 'throw new Error("It runs.");\n');
+  await writeFile(path.join(root, "half.ts"), "export const half = {\n");
+  await writeFile(
+    path.join(root, "side.mjs"),
+    'await import("node:fs").then((fs) => fs.writeFileSync("ran", ""));\n',
+  );
+
+  const { code, stderr } = await run(root, BIN, "--schema", "schema.graphql", "--out", "generated");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(await readdir(root)).not.toContain("ran");
+});
+
+test("a document with a syntax error is named with its line, though others are right", async () => {
+  const good =
+    'import { graphql } from "./generated";\nexport const Ping = graphql(`query Ping { ping }`);\n';
+  const bad =
+    'import { graphql } from "./generated";\nexport const Bad = graphql(`query Bad { ping`);\n';
+  await writeFile(path.join(root, "good.ts"), good);
+  await writeFile(path.join(root, "bad.ts"), bad);
+
+  const { code, stderr } = await run(root, BIN, "--schema", "schema.graphql", "--out", "generated");
+  expect(code).toBe(2);
+  expect(stderr).toContain("bad.ts: Syntax Error: Expected Name, found <EOF>.");
+  expect(stderr).toContain("bad.ts:2:");
+});

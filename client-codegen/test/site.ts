@@ -23,6 +23,26 @@ import django
 django.setup()
 from django.core.management import call_command
 from chat.models import *
+from chat.serializers import ChatRoomSerializer
+from rest_framework.renderers import JSONRenderer
+
+def camel(name):
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+def as_graphql(value, name=""):
+    if isinstance(value, dict):
+        return {camel(key): as_graphql(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        # without an ordering of their own they are ordered by primary key
+        items = value if name == "messages" else sorted(value, key=lambda item: item["id"])
+        return [as_graphql(item) for item in items]
+    return str(value) if name == "id" else value
+
+def room_as_graphql(name):
+    found = ChatRoom.objects.filter(name=name).first()
+    return found and as_graphql(json.loads(JSONRenderer().render(ChatRoomSerializer(found).data)))
+
 scope = globals()
 for line in sys.stdin:
     out = None
@@ -41,10 +61,16 @@ export class Site {
 
   private constructor(private readonly folder: string) {}
 
-  static async start(): Promise<Site> {
+  /** With settings of one's own, and Python modules that they may name. */
+  static async start(
+    settings = "",
+    modules: { readonly [name: string]: string } = {},
+  ): Promise<Site> {
     const site = new Site(await mkdtemp(path.join(tmpdir(), "rxgraphql-client-")));
     try {
-      await writeFile(path.join(site.folder, "live_settings.py"), SETTINGS);
+      await writeFile(path.join(site.folder, "live_settings.py"), SETTINGS + settings);
+      for (const [name, code] of Object.entries(modules))
+        await writeFile(path.join(site.folder, `${name}.py`), code);
       site.hands = site.spawn(["-c", HANDS], "inherit");
       site.lines = createInterface({ input: site.hands.stdout! });
       site.answers = site.lines[Symbol.asyncIterator]();
@@ -68,19 +94,35 @@ export class Site {
     return JSON.parse(answer.value);
   }
 
+  /** What the serializer makes of the room now, in GraphQL's names; null if there is none. */
+  room(name: string): Promise<unknown> {
+    return this.run(`out = room_as_graphql(${JSON.stringify(name)})`);
+  }
+
+  /** The token of somebody, and from then on no other of theirs. */
+  async token(username: string): Promise<string> {
+    return String(
+      await this.run(`
+from rest_framework.authtoken.models import Token
+person = User.objects.get(username=${JSON.stringify(username)})
+Token.objects.filter(user=person).delete()
+out = Token.objects.create(user=person).key`),
+    );
+  }
+
   /** Starts the server; again on the same port after a `down()`. */
   async up(): Promise<void> {
-    const command = ["manage.py", "runserver", `127.0.0.1:${this.port}`, "--noreload"];
+    const command = ["-m", "uvicorn", "project.asgi:application", "--port", String(this.port)];
     this.server = this.spawn(command, "pipe");
     this.port = await listeningPort(this.server);
   }
 
-  /** Ends the server as a deploy would. */
+  /** Ends the server as a process manager does at a deploy. */
   async down(): Promise<void> {
     const { server } = this;
     this.server = null;
-    if (server?.exitCode !== null) return;
-    server.kill("SIGINT");
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    server.kill("SIGTERM");
     await once(server, "exit");
   }
 
@@ -92,8 +134,8 @@ export class Site {
     await rm(this.folder, { recursive: true });
   }
 
-  /** A WebSocket as a page of somebody who is signed in has it, or of nobody; it writes down what it sends. */
-  async page(username?: string): Promise<PageSocket> {
+  /** A WebSocket as a page of somebody who is signed in has it, or of nobody; it writes down what it sends and gets. */
+  async page(username?: string, origin = this.proxy.origin): Promise<PageSocket> {
     const cookie = username
       ? await this.run(`
 from django.test import Client
@@ -101,13 +143,18 @@ client = Client()
 client.force_login(User.objects.get(username=${JSON.stringify(username)}))
 out = client.cookies["sessionid"].value`)
       : "";
-    const { origin } = this.proxy;
     const sent: Message[] = [];
+    const kinds: string[] = [];
     class Page extends WebSocket {
       static readonly sent = sent;
+      static readonly kinds = kinds;
 
       constructor(url: string, protocols: string) {
         super(url, protocols, { origin, headers: { cookie: `sessionid=${String(cookie)}` } });
+        this.on("message", (data) => {
+          const kind = /"kind":"(SNAPSHOT|CHANGE)"/.exec(String(data))?.[1];
+          if (kind) kinds.push(kind);
+        });
       }
 
       override send(data: string): void {
@@ -142,6 +189,8 @@ interface Message {
 
 export interface PageSocket {
   readonly sent: Message[];
+  /** Of the events that came. */
+  readonly kinds: string[];
 }
 
 /** What stands between the pages and the server. */
@@ -205,7 +254,7 @@ function listeningPort(server: ChildProcess): Promise<number> {
     let said = "";
     const read = (chunk: Buffer): void => {
       said += chunk.toString();
-      const port = /server at http:\/\/127\.0\.0\.1:(\d+)\//.exec(said)?.[1];
+      const port = /running on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1];
       if (port) resolve(Number(port));
     };
     server.stdout?.on("data", read);
