@@ -25,6 +25,7 @@ class CloseCode(IntEnum):
         member.retry = retry
         return member
 
+    POLICY_VIOLATION = 1008, "Pages of this origin may not connect: see RX_ALLOWED_ORIGINS", False
     MESSAGE_TOO_BIG = 1009, "Message too big", False
     SERVICE_RESTART = 1012, "Service restart", True
     TRY_AGAIN_LATER = 1013, "Try again later", True

@@ -63,6 +63,10 @@ class ClosedError(Exception):
         super().__init__(self.reason)
 
 
+class ForeignOriginError(Exception):
+    """The page's origin may not connect."""
+
+
 class Adapter(AsyncWebSocketAdapter):
     """The frames of one socket, taken from the server as they are wanted: a client that floods has to wait."""
 
@@ -399,10 +403,17 @@ class Consumer(GraphQLWSConsumer[Any, Any]):
         self.headers = origins.headers_of(scope["headers"])
         await receive()  # websocket.connect
         with suppress(OSError):  # the client may go away during the handshake
-            if origins.host_allowed(self.headers):
-                await self.run(self)
-            else:
+            if not origins.host_allowed(self.headers):
+                logger.warning(
+                    "A WebSocket for the host %r was refused: ALLOWED_HOSTS doesn't have it.",
+                    self.headers.get("host", ""),
+                )
                 await self.reject_websocket(self)
+                return
+            try:
+                await self.run(self)
+            except ForeignOriginError:
+                await self._refuse_origin()
 
     async def on_ws_connect(self, context: Any) -> UnsetType:
         token = auth.params_token(context["connection_params"])
@@ -423,7 +434,29 @@ class Consumer(GraphQLWSConsumer[Any, Any]):
         return cast(UnsetType, UNSET)
 
     def is_websocket_origin_allowed(self, request: Any, origin: str) -> bool:
-        return origins.permitted(origin, self.headers)
+        if not origins.permitted(origin, self.headers):
+            raise ForeignOriginError
+        return True
+
+    async def _refuse_origin(self) -> None:
+        """Tells the page's developer why: a browser shows a handshake that was answered with 403 to nobody.
+
+        Nothing was read from the socket, and nobody looked at its cookies.
+        """
+        logger.warning(
+            "A WebSocket of a page from %r to the host %r was refused. If it is yours, add the origin to "
+            "RX_ALLOWED_ORIGINS; behind a proxy, see that it hands on the Host header.",
+            self.headers.get("origin", ""),
+            self.headers.get("host", ""),
+        )
+        if GRAPHQL_TRANSPORT_WS_PROTOCOL not in self.scope.get("subprotocols", ()):
+            await self.reject_websocket(self)
+            return
+        await self.base_send(
+            {"type": "websocket.accept", "subprotocol": GRAPHQL_TRANSPORT_WS_PROTOCOL}
+        )
+        code = CloseCode.POLICY_VIOLATION
+        await self.base_send({"type": "websocket.close", "code": int(code), "reason": code.reason})
 
     @property
     def user(self) -> Any:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from channels.sessions import CookieMiddleware, SessionMiddleware
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rxgraphql.asgi import Application, refuse
 from rxgraphql.codes import CloseCode
@@ -379,12 +380,29 @@ async def test_subprotocol(site: Site, protocols: Any) -> None:
 @pytest.mark.parametrize(
     "origin", ["http://elsewhere.example", "null", "http://127.0.0.1:1", "http://["]
 )
-async def test_foreign_origin(site: Site, origin: str) -> None:
-    """A page of another origin gets no socket."""
-    with pytest.raises(InvalidStatus) as refused:
-        async with site.connect(origin=origin):
-            pass
-    assert refused.value.response.status_code == 403
+async def test_foreign_origin(
+    site: Site, origin: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of another origin is told so and gets nothing else, whoever its cookies say it is and whatever it says."""
+    monkeypatch.setattr(Consumer, "on_ws_connect", None)
+    async with site.connect(origin=origin) as client:
+        with suppress(ConnectionClosed):
+            await client.send({"type": "connection_init"})
+        code, reason = await client.closed()
+        assert (code, reason) == (CloseCode.POLICY_VIOLATION, CloseCode.POLICY_VIOLATION.reason)
+    assert "RX_ALLOWED_ORIGINS" in caplog.text
+    assert "allowed_origins" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_foreign_origin_of_another_protocol(site: Site) -> None:
+    """Who doesn't speak ours, such as a page that looks for what there is, isn't even told that someone does."""
+    options: list[Any] = [None, ["graphql-ws"]]
+    for protocols in options:
+        with pytest.raises(InvalidStatus) as refused:
+            async with site.connect(origin="http://elsewhere.example", subprotocols=protocols):
+                pass
+        assert refused.value.response.status_code == 403
 
 
 async def test_allowed_origin(site: Site, settings: Any) -> None:

@@ -233,6 +233,16 @@ describe("Whoever may not see it", () => {
     expect(kernel.current.error).toBeNull();
   });
 
+  it("on a page of another origin is told why, at once, whoever is signed in", async () => {
+    const page = await site.page("ada", "http://elsewhere.example");
+    const lobby = new Watch(open(page).channel(ChatRoomChannel, { name: "lobby" }));
+    const { error, state } = await lobby.is("error");
+    expect(error?.code).toBe("1008");
+    expect(error?.message).toContain("RX_ALLOWED_ORIGINS");
+    expect(state).toBeNull();
+    expect(page.kinds).toEqual([]);
+  });
+
   it("with a token that never changes is refused once", async () => {
     const client = open(await site.page(), { connectionParams: { token: "bad" } });
     const lobby = new Watch(client.channel(ChatRoomChannel, { name: "lobby" }));
