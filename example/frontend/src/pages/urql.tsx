@@ -4,6 +4,7 @@ import { cacheExchange } from "@urql/exchange-graphcache";
 import { useMemo } from "react";
 import {
   Client,
+  type CombinedError,
   fetchExchange,
   type OperationResult,
   Provider,
@@ -52,7 +53,7 @@ export default function UrqlPage() {
 function SignedIn() {
   const [{ data, error }] = useQuery({ query: ME });
   const actions = useActions();
-  if (error) throw error;
+  if (error) throw causeOf(error);
   if (!data) return <Loading />;
   if (!data.me) return <SignIn />;
   return (
@@ -84,13 +85,18 @@ function useActions(): Actions {
 /** urql gives the error as a part of the result. */
 async function done(result: Promise<OperationResult>): Promise<void> {
   const { error } = await result;
-  if (error) throw error.graphQLErrors[0] ?? error;
+  if (error) throw causeOf(error);
+}
+
+/** Without what urql writes before it. */
+function causeOf(error: CombinedError): Error {
+  return error.graphQLErrors[0] ?? error.networkError ?? error;
 }
 
 function LiveChat({ me }: { me: string }) {
   const [{ data, error }, restart] = useSubscription({ query: PROFILE, variables: { id: me } });
   return (
-    <Chat profile={data?.profile.state} error={error?.graphQLErrors[0]} onRetry={restart}>
+    <Chat profile={data?.profile.state} error={error && causeOf(error)} onRetry={restart}>
       {(name) => <LiveRoom key={name} name={name} />}
     </Chat>
   );
@@ -106,7 +112,7 @@ function LiveRoom({ name }: { name: string }) {
       name={name}
       room={data?.chatRoom.state}
       status={(extensions?.["status"] as Status | undefined) ?? "connecting"}
-      error={error?.graphQLErrors[0]}
+      error={error && causeOf(error)}
       onRetry={restart}
       members={<LiveMembers name={name} />}
     />
