@@ -62,8 +62,13 @@ function schemaOf(text: string): GraphQLSchema {
   return lexicographicSortSchema(buildClientSchema("data" in found ? found.data : found));
 }
 
-/** Reads the documents in modules, and runs none: graphql-codegen's own loader imports those in which it finds no document. */
+/**
+ * Reads the documents in modules, and runs none: graphql-codegen's own loader imports those in which it finds no document, and
+ * passes over those with an error while others have none.
+ */
 class Modules extends CodeFileLoader {
+  readonly faults: Error[] = [];
+
   constructor() {
     super({ pluckConfig: { skipIndent: true }, noRequire: true });
   }
@@ -75,8 +80,11 @@ class Modules extends CodeFileLoader {
       const [location, { cwd = "" }] = args;
       const file = path.resolve(cwd, location);
       // half written, or of a dialect that can't be read, but none of ours
-      if (!/\b(graphql|gql)\s*[(`]/.test(await readFile(file, "utf8"))) return [];
-      throw new Error(`${path.relative(process.cwd(), file)}: ${String(error)}`, { cause: error });
+      if (/\b(graphql|gql)\s*[(`]/.test(await readFile(file, "utf8"))) {
+        const fault = `${path.relative(process.cwd(), file)}: ${String(error)}`;
+        this.faults.push(new Error(fault, { cause: error }));
+      }
+      return [];
     }
   }
 }
@@ -89,21 +97,19 @@ async function documentsOf({ out, documents }: CodegenOptions): Promise<Types.Do
     glob.startsWith("!")
       ? `!${path.relative(cwd, path.resolve(glob.slice(1)))}`
       : path.relative(cwd, path.resolve(glob));
-  const loaders = [new Modules(), new GraphQLFileLoader()];
-  try {
-    return await loadDocuments(documents.map(relative), {
-      loaders,
-      cwd,
-      sort: true,
-      skipGraphQLImport: true,
-      // else a document with a wrong word is left out
-      noSilentErrors: true,
-    });
-  } catch (error) {
+  const modules = new Modules();
+  const found = await loadDocuments(documents.map(relative), {
+    loaders: [modules, new GraphQLFileLoader()],
+    cwd,
+    sort: true,
+    skipGraphQLImport: true,
+  }).catch((error: unknown) => {
     // a page may have none
     if (error instanceof NoTypeDefinitionsFound) return [];
     throw error;
-  }
+  });
+  if (modules.faults.length > 0) throw new AggregateError(modules.faults);
+  return found;
 }
 
 /** Names of the modules in `out` that differ from `modules`, are absent or aren't made any more, sorted. */
