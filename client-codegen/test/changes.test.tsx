@@ -116,6 +116,23 @@ it("A row that moves between two rooms is never missing from where it went", asy
   expect(http).toEqual([]);
 });
 
+it("A row that leaves one room is still there where a single field of another refers to it", async () => {
+  await site.run(`
+guest = User.objects.create(username="passer-by", name="Passer-by")
+lobby.members.add(guest)
+Message.objects.create(room=launch, author=guest, text="from elsewhere")`);
+  const all = await mounted("lobby", "launch");
+  await site.run(`lobby.members.remove(guest)`);
+  await agree(site, all, "lobby", "launch");
+  for (const page of all)
+    expect(page.of("launch").state?.messages.at(-1)?.author.name, page.name).toBe("Passer-by");
+  await site.run(`guest.status = "Elsewhere"; guest.save()`);
+  await agree(site, all, "lobby", "launch");
+  await site.run(`guest.delete()`);
+  await agree(site, all, "lobby", "launch");
+  expect(http).toEqual([]);
+});
+
 it("Of a burst of 200 events none is lost", async () => {
   const all = await mounted("launch");
   await site.run(`

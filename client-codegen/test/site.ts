@@ -14,7 +14,14 @@ const SETTINGS = `
 from project.settings import *
 INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework.authtoken"]
 ALLOWED_HOSTS = ["127.0.0.1"]
+# nobody signs in with a password, and the seed makes some
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 `;
+
+const SEED = `
+from io import StringIO
+call_command("migrate", verbosity=0)
+call_command("seed", stdout=StringIO())`;
 
 /** Another process of the project: it runs each line that it reads, and answers with what \`out\` is then. */
 const HANDS = `
@@ -74,11 +81,7 @@ export class Site {
       site.hands = site.spawn(["-c", HANDS], "inherit");
       site.lines = createInterface({ input: site.hands.stdout! });
       site.answers = site.lines[Symbol.asyncIterator]();
-      await site.run(
-        "call_command('migrate', verbosity=0); call_command('seed', stdout=sys.stderr)",
-      );
-      await site.up();
-      await site.proxy.listen();
+      await Promise.all([site.run(SEED), site.up(), site.proxy.listen()]);
     } catch (error) {
       await site.stop();
       throw error;
