@@ -299,7 +299,10 @@ Message.objects.create(
       ["urql", "/urql/rooms/launch/"],
       ["Hook", "/rooms/launch/"],
     ] as const) {
-      await page.getByRole("navigation", { name: "Client" }).getByText(label).click();
+      await page
+        .getByRole("navigation", { name: "Client" })
+        .getByRole("link", { name: label })
+        .click();
       await page.waitForURL(`${site.url}${path}`);
       await message(page, "Priority displays").waitFor();
       await status(page, "Live");
