@@ -74,6 +74,7 @@ export class Client {
   /** `channel()` without its types. */
   open(source: Source, args: object = {}): Live<unknown> {
     if ("definitions" in source) return this.live(this.flat(source), args);
+    if (!("map" in source)) throw new FlattenError(NOT_GENERATED);
     if (!("args" in source)) return this.live(wholeOf(source), args);
     const client = source.token === undefined ? this : this.as(source.token);
     return client.live(wholeOf(source), source.args);
@@ -175,8 +176,18 @@ function wholeOf({ map, field }: { readonly map: ChannelMap; readonly field: str
 
 const defaults = new Map<string, Client>();
 
+const NO_PROVIDER =
+  "A document needs a client that has the channel map: put <RxProvider client={createClient({ url, channelMap })}> around.";
+
+/** The generated `graphql()` gives an empty object for what it doesn't know. */
+const NOT_GENERATED =
+  "The document is not among the generated ones. Run manage.py makefrontend, again after each change of it.";
+
 /** The client of the address that the generated module has, for pages without a provider. */
-export function defaultClient(map: ChannelMap): Client {
+export function defaultClient(source: Source): Client {
+  if (!("map" in source))
+    throw new FlattenError("definitions" in source ? NO_PROVIDER : NOT_GENERATED);
+  const { map } = source;
   const { url } = map;
   if (url === undefined)
     throw new Error("There is no RxProvider, and the channel map has no `url`.");

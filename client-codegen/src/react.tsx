@@ -70,7 +70,7 @@ export function useChannelState(
   const key = asked && stable(args);
   const live = useMemo(() => {
     if (!asked) return null;
-    const client = provided ?? defaultClient("map" in asked ? asked.map : NO_MAP);
+    const client = provided ?? defaultClient(asked);
     return client.open(asked, args ?? undefined);
     // `key` stands for `args`, and with these two for an instance
   }, [provided, key, instance?.field ?? asked, instance?.map, instance?.token]);
@@ -83,7 +83,6 @@ export function useChannelState(
   return useSyncExternalStore(live?.subscribe ?? nothing, get, live ? onServer : get);
 }
 
-const NO_MAP = { channels: {}, types: {} };
 const nothing = () => () => undefined;
 const onServer = () => CONNECTING;
 
