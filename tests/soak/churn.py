@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -19,17 +18,20 @@ from tests.chat.channels import RoomChannel
 from tests.folding import Folded
 from tests.services import Postgres, Valkey
 from tests.soak import world
-from tests.soak.client import LOST, PATIENCE, Socket, codes
+from tests.soak.client import LOST, PATIENCE, Socket
+from tests.soak.held import SAME, left
+from tests.soak.options import chosen
 from tests.soak.report import Report, slope
-from tests.soak.site import Room, Site, Slot, differences
-from tests.soak.subscriptions import MOST_DESCRIPTORS, MOST_OBJECTS, SAME, SOME_OBJECTS
+from tests.soak.site import Room, Site, Slot
+from tests.soak.tally import Tally
 
 # What memory may grow by over the last half, by the line that fits it best, in percent: within that, what is held goes
 # up and down with the rooms that are watched. A thousand bytes kept of each visit or transaction would be more.
 MOST_GROWTH = 3.0
-# Objects that may be left of each visit at the end, where nobody watches: see tests/soak/subscriptions.py
 # A room may be deleted while one asks for it
 EXPECTED = {"NOT_FOUND", "UNAUTHENTICATED"}
+# Other workers' connections come and go too
+STAYS = [name for name in SAME if name != "other connections"]
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,17 @@ class Life:
         self.site = site
         self.rooms = {room.name: room for room in rooms}
         self.options = options
-        self.counts: Counter[str] = Counter()
-        self.broken: list[str] = []
+        self.tally = Tally(EXPECTED)
         self.ends = asyncio.Event()
 
     def said(self, words: list[str]) -> None:
         """By a writer."""
         sign, name, pk = words
         if sign == "+":
-            self.counts["rooms made"] += 1
+            self.tally.counts["rooms made"] += 1
             self.rooms[name] = Room(name, int(pk))
         else:
-            self.counts["rooms deleted"] += 1
+            self.tally.counts["rooms deleted"] += 1
             self.rooms.pop(name, None)
 
     async def lead(self, number: int) -> None:
@@ -101,9 +102,11 @@ class Life:
                         socket.abort()
                     await socket.close()
             except LOST as error:
-                self.broken.append(f"a viewer lost its connection: {error!r}")
+                self.tally.broken.append(f"a viewer lost its connection: {error!r}")
             except KeyError as error:
-                self.broken.append(f"an event takes out {error}, which its viewer does not hold")
+                self.tally.broken.append(
+                    f"an event takes out {error}, which its viewer does not hold"
+                )
             await asyncio.sleep(rng.uniform(0, 0.3))
 
     async def _visit(self, socket: Socket, rng: random.Random, cursors: dict[str, str]) -> None:
@@ -112,7 +115,7 @@ class Life:
             name = rng.choice(list(self.rooms))
             operation = str(turn)
             await socket.subscribe(name, None, operation)
-            self.counts["visits"] += 1
+            self.tally.counts["visits"] += 1
             folded = Folded(RoomChannel)
             until = time.monotonic() + rng.expovariate(1 / 1.5)
             is_first = True
@@ -122,7 +125,7 @@ class Life:
                         message = await socket.receive()
                 except TimeoutError:
                     if is_first:
-                        self.broken.append(f"{name}: no answer")
+                        self.tally.broken.append(f"{name}: no answer")
                         return
                     if self.ends.is_set():
                         break
@@ -132,14 +135,10 @@ class Life:
                     continue
                 is_first = False
                 if message["type"] == "complete":
-                    self.counts["ended with their rooms"] += 1
+                    self.tally.counts["ended with their rooms"] += 1
                     break
-                if message["type"] == "error" or message["payload"].get("errors"):
-                    self.counts["errors"] += 1
-                    if set(codes(message)) - EXPECTED:
-                        self.broken.append(f"{name}: was told {message}"[:300])
+                if not self.tally.told(message, name):
                     break
-                self.counts["events"] += 1
                 folded.fold(message["payload"]["data"])
             await socket.complete(operation)
             if self.ends.is_set():
@@ -147,9 +146,7 @@ class Life:
 
 
 async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, Any]) -> Report:
-    base = SHORT if short else Options()
-    known = {field.name for field in fields(Options)}
-    options = Options(**{**vars(base), **{k: v for k, v in given.items() if k in known}})
+    options = chosen(SHORT if short else Options(), given)
     rooms = await sync_to_async(world.prepare)(options.rooms, 10)
     site = Site(
         postgres,
@@ -167,15 +164,17 @@ async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, 
         after, looks = await _live(life, options.seconds, 1)
         for slot, old, new, line in zip(site.slots, before, after, looks, strict=True):
             _judge(report, slot, old, new, line)
-            left = new["objects"] - old["objects"]
-            if left > SOME_OBJECTS + MOST_OBJECTS * life.counts["visits"]:
-                report.broken.append(f"{slot.name}: {left} objects are left")
-        report.broken += [*life.broken, *(text for slot in site.slots for text in slot.errors())]
-        report.figures |= dict(sorted(life.counts.items()))
+            found = left(old, new, life.tally.counts["visits"], STAYS)
+            report.broken += [f"{slot.name}: {text}" for text in found]
+        report.broken += [
+            *life.tally.broken,
+            *(text for slot in site.slots for text in slot.errors()),
+        ]
+        report.figures |= dict(sorted(life.tally.counts.items()))
         # a run in which nothing happened shows nothing
-        if not life.counts["rooms deleted"]:
+        if not life.tally.counts["rooms deleted"]:
             report.broken.append("no room was deleted")
-        if not (short or life.counts["ended with their rooms"]):
+        if not (short or life.tally.counts["ended with their rooms"]):
             report.broken.append("no room was deleted under its viewers")
         return report
     finally:
@@ -201,7 +200,7 @@ async def _live(life: Life, seconds: float, phase: int) -> tuple[list[dict[str, 
             line.append((at, await slot.counts()))
     life.ends.set()
     await asyncio.gather(*viewers)
-    life.counts["transactions"] += await site.stop_writing()
+    life.tally.counts["transactions"] += await site.stop_writing()
     return [await site.quiet(slot, keys=True) for slot in site.slots], looks
 
 
@@ -236,7 +235,3 @@ def _judge(
         )
     )
     report.figures[slot.name] = dict(zip(COLUMNS, report.rows[-1][1:], strict=True))
-    broken = differences(before, after, [name for name in SAME if name != "other connections"])
-    if after["other descriptors"] > before["other descriptors"] + MOST_DESCRIPTORS:
-        broken += differences(before, after, ["other descriptors"])
-    report.broken += [f"{slot.name}: {text}" for text in broken]

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -19,6 +19,7 @@ from tests.folding import Folded
 from tests.services import Postgres, Uvicorn, Valkey
 from tests.soak import world
 from tests.soak.client import LOST, PATIENCE, Socket, codes
+from tests.soak.options import chosen
 from tests.soak.report import Report, percentile
 from tests.soak.site import Room, Site, Slot
 
@@ -239,9 +240,7 @@ class Fleet:
 
 
 async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, Any]) -> Report:
-    base = SHORT if short else Options()
-    known = {field.name for field in fields(Options)}
-    options = Options(**{**vars(base), **{k: v for k, v in given.items() if k in known}})
+    options = chosen(SHORT if short else Options(), given)
     rooms = await sync_to_async(world.prepare)(options.rooms, 15)
     site = Site(postgres, valkey)
     tasks: list[asyncio.Task[None]] = []

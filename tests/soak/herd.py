@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from tests.folding import Folded
 from tests.services import Postgres, Valkey
 from tests.soak import world
 from tests.soak.client import LOST, PATIENCE, Socket, codes
+from tests.soak.options import chosen
 from tests.soak.report import Report, percentile
 from tests.soak.site import Room, Site, Slot
 
@@ -136,9 +137,7 @@ class Client:
 
 
 async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, Any]) -> Report:
-    base = SHORT if short else Options()
-    known = {field.name for field in fields(Options)}
-    options = Options(**{**vars(base), **{k: v for k, v in given.items() if k in known}})
+    options = chosen(SHORT if short else Options(), given)
     (room,) = await sync_to_async(world.prepare)(1, options.rows)
     own = [way for way in options.ways if way.own_rooms]
     rooms = await sync_to_async(world.make_rooms)(options.clients if own else 0, 5)

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,24 +221,3 @@ RESTING_TASKS = ("Server.", "LifespanOn.", "Follower.", "RequestResponseCycle.")
 
 def database_url(postgres: Postgres) -> str:
     return f"postgres://postgres@/postgres?host={postgres.directory}"
-
-
-def differences(before: dict[str, Any], after: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """In words, for counts that must be the same; of instances there may be fewer: some are made when needed."""
-    found = []
-    for name in names:
-        old, new = before[name], after[name]
-        if isinstance(old, dict):
-            fewer = name == "instances"
-            kinds = [
-                kind
-                for kind in old.keys() | new.keys()
-                if (more := new.get(kind, 0) - old.get(kind, 0)) > 0 or (more and not fewer)
-            ]
-            found += [
-                f"{name}, {kind}: {old.get(kind, 0)} before, {new.get(kind, 0)} after"
-                for kind in sorted(kinds)
-            ]
-        elif old != new:
-            found.append(f"{name}: {old} before, {new} after")
-    return found

@@ -6,33 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from tests.services import Postgres, Valkey
 from tests.soak import world
-from tests.soak.client import DOCUMENT, LOST, NESTED, PATIENCE, Socket, codes
+from tests.soak.client import DOCUMENT, LOST, NESTED, PATIENCE, Socket
+from tests.soak.held import left
+from tests.soak.options import chosen
 from tests.soak.report import Report
-from tests.soak.site import Room, Site, Slot, differences
+from tests.soak.site import Room, Site, Slot
+from tests.soak.tally import Tally
 
-# What must be the same, to the last one
-SAME = (
-    *("subscribers", "audiences", "replicas", "tasks", "instances", "busy connections"),
-    *("other connections", "keys"),
-)
-# Sockets and files that may come and go: of whoever asks for the counts, of threads that ask the database
-MOST_DESCRIPTORS = 3
-# Objects that may be left of each subscription, on average. A leak of one object in twenty shows; what remains are
-# caches that fill up (documents, compiled statements) and connections that a pool keeps, SOME_OBJECTS whatever the
-# count.
-MOST_OBJECTS = 0.05
-SOME_OBJECTS = 500
-# Bytes that may be left of each. The smallest thing that could be kept, a task or a subscriber with its events, takes
-# about 500. What the allocator can't give back, whatever the count, is within MOST_WASTE.
+# Bytes that may be left of each subscription. The smallest thing that could be kept, a task or a subscriber with its
+# events, takes about 500. What the allocator can't give back, whatever the count, is within MOST_WASTE.
 MOST_BYTES = 200
 MOST_WASTE = 2 * 1024**2
 EXPECTED = {"NOT_FOUND", "UNAUTHENTICATED", "BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"}
@@ -75,8 +65,7 @@ class Opener:
         self.rooms = rooms
         self.options = options
         self.rng = random.Random(options.seed)
-        self.counts: Counter[str] = Counter()
-        self.broken: list[str] = []
+        self.tally = Tally(EXPECTED)
         # the last cursor of each room that was seen
         self.cursors: dict[str, str] = {}
 
@@ -92,22 +81,22 @@ class Opener:
     async def socket(self, count: int) -> None:
         assert self.slot.server is not None
         ending = self.rng.choice(ENDINGS)
-        self.counts[f"sockets: {ending.__name__.replace('_', ' ')}"] += 1
+        self.tally.counts[f"sockets: {ending.__name__.replace('_', ' ')}"] += 1
         socket = await Socket.open(self.slot.server)
         try:
             for i in range(count):
                 await self._subscribe(socket, str(i))
             await ending(self, socket, count)
         except LOST as error:
-            self.broken.append(f"{ending.__name__}: {error!r}")
+            self.tally.broken.append(f"{ending.__name__}: {error!r}")
         finally:
             socket.abort()
 
     async def _subscribe(self, socket: Socket, operation: str) -> None:
-        self.counts["subscriptions"] += 1
+        self.tally.counts["subscriptions"] += 1
         name = self.rng.choice(self.rooms).name
         if self.rng.random() < 0.1:
-            self.counts["to unknown rooms"] += 1
+            self.tally.counts["to unknown rooms"] += 1
             name = f"no {name}"
         query = DOCUMENT
         match self.rng.random():
@@ -118,7 +107,7 @@ class Opener:
         after = None
         if query is DOCUMENT and self.rng.random() < 0.4:
             after = self.rng.choice([self.cursors.get(name), "no cursor"])
-            self.counts["with a cursor"] += after is not None
+            self.tally.counts["with a cursor"] += after is not None
         await socket.subscribe(name, after, operation, query)
 
     async def answers(self, socket: Socket, count: int) -> None:
@@ -128,19 +117,13 @@ class Opener:
             while waiting:
                 message = await socket.receive()
                 waiting.discard(message["id"])
-                self._look_at(message)
+                if self.tally.told(message, f"subscription {message['id']}"):
+                    self._note_cursor(message["payload"]["data"]["room"])
 
-    def _look_at(self, message: dict[str, Any]) -> None:
-        if message["type"] == "error" or message.get("payload", {}).get("errors"):
-            self.counts["errors"] += 1
-            if unexpected := set(codes(message)) - EXPECTED:
-                self.broken.append(f"was told {sorted(unexpected)}: {message}"[:300])
-        elif message["type"] == "next":
-            self.counts["events"] += 1
-            event = message["payload"]["data"]["room"]
-            if "cursor" in event:
-                for room in event["rooms"]:
-                    self.cursors[room["name"]] = event["cursor"]
+    def _note_cursor(self, event: dict[str, Any]) -> None:
+        if "cursor" in event:
+            for room in event["rooms"]:
+                self.cursors[room["name"]] = event["cursor"]
 
     # ------------------------------------------------------------------------------------------ endings
 
@@ -194,9 +177,7 @@ ENDINGS: list[Callable[[Opener, Socket, int], Awaitable[None]]] = [
 
 
 async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, Any]) -> Report:
-    base = SHORT if short else Options()
-    known = {field.name for field in fields(Options)}
-    options = Options(**{**vars(base), **{k: v for k, v in given.items() if k in known}})
+    options = chosen(SHORT if short else Options(), given)
     rooms = await sync_to_async(world.prepare)(options.rooms, 10)
     site = Site(
         postgres, valkey, linger=options.linger, cache_ttl=options.cache_ttl, look=options.look
@@ -215,18 +196,18 @@ async def run(postgres: Postgres, valkey: Valkey, short: bool, given: dict[str, 
             return await site.quiet(slot, keys=keys)
 
         before = after = await opened(options.warm_up, True)
-        begin = opener.counts["subscriptions"]
+        begin = opener.tally.counts["subscriptions"]
         report.rows.append(_row("the warm-up", before))
         for i in range(options.rounds):
             is_last = i == options.rounds - 1
             count = options.count // options.rounds
             after = await opened(count, is_last)
-            report.rows.append(_row(f"{opener.counts['subscriptions'] - begin} more", after))
-        count = opener.counts["subscriptions"] - begin
+            report.rows.append(_row(f"{opener.tally.counts['subscriptions'] - begin} more", after))
+        count = opener.tally.counts["subscriptions"] - begin
         _judge(report, before, after, count)
-        report.broken += [*opener.broken, *slot.errors()]
+        report.broken += [*opener.tally.broken, *slot.errors()]
         report.figures |= {name: after[name] for name in COLUMNS}
-        report.figures |= dict(sorted(opener.counts.items()))
+        report.figures |= dict(sorted(opener.tally.counts.items()))
         return report
     finally:
         site.stop()
@@ -241,9 +222,7 @@ def _row(name: str, counts: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _judge(report: Report, before: dict[str, Any], after: dict[str, Any], count: int) -> None:
-    report.broken += differences(before, after, SAME)
-    if after["other descriptors"] > before["other descriptors"] + MOST_DESCRIPTORS:
-        report.broken += differences(before, after, ["other descriptors"])
+    report.broken += left(before, after, count)
     objects = (after["objects"] - before["objects"]) / count
     memory = (after["memory"] - before["memory"]) * 1024 / count
     report.figures |= {
@@ -251,7 +230,5 @@ def _judge(report: Report, before: dict[str, Any], after: dict[str, Any], count:
         "objects left of each": round(objects, 4),
         "bytes left of each": round(memory, 1),
     }
-    if objects > MOST_OBJECTS + SOME_OBJECTS / count:
-        report.broken.append(f"{objects:.3f} objects are left of each subscription")
     if memory > MOST_BYTES + MOST_WASTE / count:
         report.broken.append(f"{memory:.0f} bytes are left of each subscription")
