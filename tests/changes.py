@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connections, transaction
 
+from rxgraphql.publish import publisher
 from tests.chat.models import Message, Profile, Reaction, Room, Tag
+
+# Seconds for what another thread or process does
+PATIENCE = 20.0
+
+
+def elsewhere(change: Callable[[], object]) -> None:
+    """Does it on another connection, committed when this returns."""
+
+    def run() -> None:
+        try:
+            change()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def another_version() -> Iterator[None]:
+    """What is saved meanwhile is published as another version of the project would, with another layout."""
+    found = publisher()
+    assert found is not None
+    entries = found.entries
+    layout, entries.layout = entries.layout, "another"
+    try:
+        yield
+    finally:
+        entries.layout = layout
 
 
 class World:

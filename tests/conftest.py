@@ -14,9 +14,12 @@ from django.conf import settings as django_settings
 from django.db import connections
 from pytest_django import Settings
 
+from rxgraphql import publish as publishing
 from rxgraphql.hub import Hub
 from tests.changes import World
+from tests.listening import Listener
 from tests.services import Postgres, Uvicorn, Valkey
+from tests.shop import Shop
 
 _namespaces = itertools.count(1)
 
@@ -151,6 +154,24 @@ def live_server_uvicorn(process_env: dict[str, str]) -> Iterator[Callable[..., U
 
 
 @pytest.fixture
+def own_publishers() -> Iterator[None]:
+    """What the test owes is not paid when the run ends, and no thread of it works on."""
+    before = list(publishing._publishers)
+    yield
+    for key in publishing._publishers.keys() - set(before):
+        publishing._publishers.pop(key).end()
+
+
+@pytest.fixture
+def log(redis_url: str) -> Iterator[Listener]:
+    """What writers append, where all that channels read is watched."""
+    listener = Listener()
+    listener.watch()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
 async def hub(redis_url: str) -> AsyncIterator[Hub]:
     """A hub of the test's own event loop."""
     hub = Hub()
@@ -162,3 +183,11 @@ async def hub(redis_url: str) -> AsyncIterator[Hub]:
 async def world(transactional_db: None, redis_url: str) -> World:
     """Rooms, members and messages of `tests.chat`, to watch and to change."""
     return await sync_to_async(World)()
+
+
+@pytest.fixture
+def shop(transactional_db: None, log: Listener) -> Shop:
+    """Rows of `tests.shelves`, to change in bulk, of which nothing is in the log yet."""
+    shop = Shop()
+    log.entries()
+    return shop

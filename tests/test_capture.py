@@ -26,6 +26,8 @@ from tests.listening import Listener, keys, links, rows, values
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
     pytest.mark.every_database,
+    # no thread of a test before looks at the log while commands are counted
+    pytest.mark.usefixtures("own_publishers"),
 ]
 
 MEMBERS = "chat.room_members"
@@ -43,14 +45,6 @@ def rolled_back(using: str = "default") -> Iterator[None]:
     with suppress(RolledError), transaction.atomic(using):
         yield
         raise RolledError
-
-
-@pytest.fixture
-def log(redis_url: str) -> Iterator[Listener]:
-    listener = Listener()
-    listener.watch()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, connections, models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat, Lower
 from django.test.utils import CaptureQueriesContext
@@ -17,53 +16,17 @@ from django.test.utils import CaptureQueriesContext
 from rxgraphql import LiveManager, LiveQuerySet, capture, managers
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.hub import Hub
+from tests.changes import PATIENCE, elsewhere
 from tests.folding import Watcher, expected
 from tests.listening import Listener, keys, links
 from tests.shelves.channels import ShelfChannel
 from tests.shelves.models import Book, Genre, Receipt, Shelf, Shelving, WideShelf
+from tests.shop import Shop, books
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
     pytest.mark.every_database,
 ]
-
-PATIENCE = 20.0
-
-
-class Shop:
-    """Two shelves; three books on the first, one in the second, one that was sold; two genres."""
-
-    def __init__(self) -> None:
-        self.shelf = Shelf.objects.create(id="a", name="First")
-        self.other = Shelf.objects.create(id="b", name="Second")
-        self.one, self.two, self.three = (
-            Book.everything.create(shelf=self.shelf, title=title, position=position)
-            for position, title in enumerate(("one", "two", "three"))
-        )
-        self.far = Book.everything.create(shelf=self.other, title="far")
-        self.lost = Book.everything.create(shelf=None, title="lost")
-        self.sold = Book.everything.create(shelf=self.shelf, title="gone", sold=True)
-        self.novel, self.essay = (Genre.objects.create(name=name) for name in ("novel", "essay"))
-        self.shelving = Shelving.objects.create(book=self.one, genre=self.novel)
-
-
-@pytest.fixture
-def log(redis_url: str) -> Iterator[Listener]:
-    listener = Listener()
-    listener.watch()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def shop(log: Listener) -> Shop:
-    shop = Shop()
-    log.entries()
-    return shop
-
-
-def books(*found: Book) -> set[str]:
-    return {f"shelves.book:{book.pk}" for book in found}
 
 
 @pytest.fixture
@@ -105,18 +68,6 @@ def test_update_in_a_transaction(log: Listener, shop: Shop) -> None:
     assert log.entries() == []
 
 
-def other_writer(change: Callable[[], object]) -> None:
-    def run() -> None:
-        try:
-            change()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(PATIENCE)
-
-
 @pytest.mark.skipif(
     "connection.vendor != 'postgresql'", reason="SQLite lets one writer at a time begin"
 )
@@ -132,8 +83,8 @@ def test_rows_that_match_in_between(
     def choose_and_wait(self: Any, marks: Any) -> Any:
         chosen = choose(self, marks)
         monkeypatch.undo()
-        other_writer(lambda: Book.everything.filter(pk=shop.far.pk).update(position=9))
-        other_writer(lambda: Book.everything.filter(pk=shop.two.pk).update(position=0))
+        elsewhere(lambda: Book.everything.filter(pk=shop.far.pk).update(position=9))
+        elsewhere(lambda: Book.everything.filter(pk=shop.two.pk).update(position=0))
         return chosen
 
     monkeypatch.setattr(LiveQuerySet, "_rx_choose", choose_and_wait)

@@ -29,12 +29,13 @@ from rxgraphql.log import WriterLog
 from rxgraphql.outbox import Drain, drain
 from rxgraphql.publisher import Publisher
 from rxgraphql.triggers import OUTBOX
+from tests.changes import PATIENCE
 from tests.folding import Watcher, expected
 from tests.listening import Listener, keys, links, values
 from tests.services import ROOT, Service, Uvicorn, Valkey
 from tests.shelves.channels import ShelfChannel
 from tests.shelves.models import Book, Shelf
-from tests.test_managers import PATIENCE, Shop, books
+from tests.shop import Shop, books
 from tests.test_triggers import execute, fetch, installed, needs_postgres, rxtriggers
 
 __all__ = ["installed"]
@@ -47,11 +48,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def log(installed: None, redis_url: str) -> Iterator[Listener]:
-    listener = Listener()
-    listener.watch()
-    yield listener
-    listener.close()
+def log(installed: None, log: Listener) -> Listener:
+    return log
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Value
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
@@ -32,19 +31,21 @@ from rxgraphql.owed import Owed
 from rxgraphql.payer import Payer
 from rxgraphql.publisher import Publisher
 from rxgraphql.relations import label_of
+from tests.changes import elsewhere
 from tests.chat.models import Message, Room, Tag
 from tests.clubs.models import Club, Trophy
 from tests.listening import Listener, keys, rows, values
 from tests.services import Valkey
 from tests.test_log import Clock, StartValkey
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_publishers")]
 
 MESSAGE = label_of(Message)
 
 
 @pytest.fixture
 def log(redis_url: str) -> Iterator[Listener]:
+    """Here nobody watches yet."""
     listener = Listener()
     yield listener
     listener.close()
@@ -62,15 +63,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def commits_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here no thread pays what is owed, so that it is seen what a commit does. See test_redis_away.py."""
     monkeypatch.setattr(Payer, "wake", lambda *_, **__: None)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """What this test owes is not paid when the run ends."""
-    before = list(publishing._publishers)
-    yield
-    for key in publishing._publishers.keys() - set(before):
-        publishing._publishers.pop(key).end()
 
 
 @pytest.fixture
@@ -94,20 +86,6 @@ def current() -> Publisher:
     found = publishing.publisher()
     assert found is not None
     return found
-
-
-def elsewhere(change: Callable[[], object]) -> None:
-    """Does it on another connection, committed when this returns."""
-
-    def run() -> None:
-        try:
-            change()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
 
 
 # ------------------------------------------------------------------------------------------ the order of the steps

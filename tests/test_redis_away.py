@@ -42,19 +42,10 @@ from tests.listening import Listener, keys, values
 from tests.services import ROOT, Service, Valkey, free_ports
 from tests.test_log import StartValkey
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_publishers")]
 
 MESSAGE = label_of(Message)
 PATIENCE = 15.0
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No thread of this test works on when it has ended."""
-    before = list(publishing._publishers)
-    yield
-    for key in publishing._publishers.keys() - set(before):
-        publishing._publishers.pop(key).end()
 
 
 @pytest.fixture

@@ -23,11 +23,10 @@ from rxgraphql.errors import ChannelError
 from rxgraphql.follower import Follower
 from rxgraphql.history import History
 from rxgraphql.hub import Hub
-from rxgraphql.publish import publisher
 from rxgraphql.schema import get_schema
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
-from tests.changes import CHANGES, World
+from tests.changes import CHANGES, World, another_version
 from tests.changes import Change as Change_
 from tests.chat.channels import MemberChannel, RoomChannel
 from tests.chat.models import Message, Room
@@ -528,17 +527,9 @@ async def test_entry_of_another_version(hub: Hub, world: World, caplog: Any) -> 
     watcher = await watch(hub, world)
 
     def write() -> None:
-        from rxgraphql.publish import publisher
-
-        found: Any = publisher()
-        entries = found.entries
-        layout, entries.layout = entries.layout, "another"
-        try:
-            with transaction.atomic():
-                world.first.text = "by another version"
-                world.first.save()
-        finally:
-            entries.layout = layout
+        with another_version(), transaction.atomic():
+            world.first.text = "by another version"
+            world.first.save()
 
     await sync_to_async(write)()
     with caplog.at_level(logging.WARNING, "rxgraphql"):
@@ -724,13 +715,8 @@ async def test_resumed_at_an_entry_of_another_version(hub: Hub, other: Hub, worl
     await until(lambda: live.is_still)
 
     def write() -> None:
-        found: Any = publisher()
-        entries = found.entries
-        layout, entries.layout = entries.layout, "another"
-        try:
+        with another_version():
             changes.update(world)
-        finally:
-            entries.layout = layout
 
     await sync_to_async(write)()
     while "edited" not in str(page.watcher.state()):

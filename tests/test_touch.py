@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +14,12 @@ from pytest_django import Settings
 from rxgraphql import atouch, capture, touch
 from rxgraphql.changeset import ChangeSet
 from rxgraphql.hub import Hub
+from tests.changes import PATIENCE
 from tests.folding import Watcher, expected
 from tests.listening import Listener, keys
 from tests.shelves.channels import ShelfChannel
 from tests.shelves.models import Book, Receipt, Shelf, Shelving, WideShelf
-from tests.test_managers import PATIENCE, Shop, books
+from tests.shop import Shop, books
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -27,21 +27,6 @@ pytestmark = [
 ]
 
 SHELVING = "shelves.shelving"
-
-
-@pytest.fixture
-def log(redis_url: str) -> Iterator[Listener]:
-    listener = Listener()
-    listener.watch()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def shop(log: Listener) -> Shop:
-    shop = Shop()
-    log.entries()
-    return shop
 
 
 @pytest.fixture

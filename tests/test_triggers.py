@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from rxgraphql.triggers import OUTBOX
 from tests.services import Valkey
-from tests.test_managers import Shop
+from tests.shop import Shop
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),

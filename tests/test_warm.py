@@ -19,11 +19,10 @@ from rxgraphql.cache import clear_after_migrate
 from rxgraphql.errors import ChannelError
 from rxgraphql.hub import Hub
 from rxgraphql.log import LEASE_MS, WriterLog
-from rxgraphql.publish import publisher
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from tests import changes
-from tests.changes import CHANGES, Change, World
+from tests.changes import CHANGES, Change, World, another_version
 from tests.chat.channels import RoomChannel
 from tests.chat.models import Message
 from tests.chat.serializers import MessageSerializer
@@ -279,13 +278,8 @@ async def test_put_before_a_comparison(hub: Hub, other: Hub, world: World) -> No
     await until(lambda: live.is_still)
 
     def write() -> None:
-        found: Any = publisher()
-        entries = found.entries
-        layout, entries.layout = entries.layout, "another"
-        try:
+        with another_version():
             changes.update(world)
-        finally:
-            entries.layout = layout
 
     await sync_to_async(write)()
     await until(lambda: live._refresh_timer is not None)
