@@ -1,9 +1,8 @@
 // @vitest-environment happy-dom
 import type { TypedDocumentNode } from "@graphql-typed-document-node/core";
 import { parse } from "graphql";
-import { memo, StrictMode, type ReactNode } from "react";
+import { act, memo, StrictMode, version, type ReactNode } from "react";
 import { renderToString } from "react-dom/server";
-import { act } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from "vitest";
 import { createClient, type Client } from "../src/client.js";
@@ -82,6 +81,10 @@ function Room({ name }: { name: string }) {
 }
 
 describe("useChannelState", () => {
+  it("is tried with the React that is meant", () => {
+    expect(version.split(".")[0]).toBe(process.env["REACT"] ?? "19");
+  });
+
   it("renders one row for one edited message", async () => {
     await show(<Room name="lobby" />);
     expect(page.innerHTML).toBe('<ul title="connecting"></ul>');
