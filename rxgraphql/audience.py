@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # Ways from former states that are kept for the next who comes with the same, until something changes
 MOST_WAYS: Final = 16
 
+# What keeps events away from a subscriber: the log can't be reached, or nobody knows whether it may have them
+LOG: Final = "log"
+PERMISSION: Final = "permission"
+
 logger = logging.getLogger("rxgraphql.audience")
 
 
@@ -117,8 +121,8 @@ class Subscriber:
         self.on_slow = on_slow
         # who is asked for permission again; None: nobody has to
         self.viewer = viewer
-        # nothing is given out until it is known whether the viewer may still see it
-        self.is_held = False
+        # nothing is given out until it is known whether the viewer may still see it; since when, by the loop's clock
+        self.held_at: float | None = None
         self._pending: deque[tuple[Payload, int]] = deque()
         self._most = settings.RX_MAX_PENDING
         # the state that the reader has; None: a snapshot must come first
@@ -128,6 +132,8 @@ class Subscriber:
         self._behind_since = 0.0
         # the reader waits for us
         self._waits = False
+        # what keeps events away, by its cause, and what is to be told of it
+        self._troubles: dict[str, Payload] = {}
         self._interruption: Payload | None = None
         self._interrupted = False
         self._ended = False
@@ -149,6 +155,8 @@ class Subscriber:
         self._behind = True
 
     def push(self, payload: Payload, serial: int) -> None:
+        if self._ended:
+            return
         if len(self._pending) >= self._most:
             self._pending.clear()
             self._behind = True
@@ -165,25 +173,38 @@ class Subscriber:
         self._behind = False
         self._wake.set()
 
-    def interrupt(self, payload: Payload) -> None:
-        self._interruption = payload
+    def interrupt(self, payload: Payload, cause: str = LOG) -> None:
+        self._troubles[cause] = self._interruption = payload
         self._wake.set()
 
-    def go_on(self) -> None:
+    def go_on(self, cause: str = LOG) -> None:
         """What was interrupted goes on. Who was told hears of it, even if nothing happened."""
+        self._troubles.pop(cause, None)
+        if self._troubles:
+            if self._interruption is not None:
+                self._interruption = next(reversed(self._troubles.values()))
+            return
         self._interruption = None
         if self._interrupted:
             self._interrupted = False
             self._behind = self._behind or self._serial is not None
             self._wake.set()
 
+    def is_interrupted(self, cause: str) -> bool:
+        return cause in self._troubles
+
     def hold(self) -> None:
-        self.is_held = True
+        if self.held_at is None:
+            self.held_at = asyncio.get_running_loop().time()
 
     def release(self) -> None:
-        if self.is_held:
-            self.is_held = False
+        if self.held_at is not None:
+            self.held_at = None
             self._wake.set()
+
+    @property
+    def is_held(self) -> bool:
+        return self.held_at is not None
 
     def refuse(self, error: ChannelError | RefusedError) -> None:
         """The viewer may not see it any more, nor what waits."""

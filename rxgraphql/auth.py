@@ -9,13 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from django.apps import apps
-from django.contrib.auth import SESSION_KEY, get_user
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    load_backend,
+)
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import CSRFCheck, TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.settings import api_settings
@@ -91,20 +99,36 @@ def request_viewer(request: HttpRequest) -> Viewer:
 
 
 def session_viewer(user: Any, session: Any) -> Viewer:
-    """Somebody known by a session; somebody whom a middleware of the project's own has let in has none."""
+    """Somebody known by a session; somebody whom a middleware of the project's own has let in may have none."""
     if not user.is_authenticated or session is None or SESSION_KEY not in session:
         return Viewer(user)
     # another store for each look: this one has read its data and would not read it again
-    store = session.__class__
-    return Viewer(user, lambda: session_user(store(session.session_key), user))
+    store, key = session.__class__, session.session_key
+
+    def ask() -> Any:
+        check_session(store(key))
+        return same_user(user)
+
+    return Viewer(user, ask)
 
 
-def session_user(session: Any, user: Any) -> Any:
-    """The user whom the session has logged in, if it is that one still. Raises RefusedError."""
-    found = get_user(cast(Any, SimpleNamespace(session=session)))
-    if not found.is_authenticated or found.pk != user.pk:
-        raise RefusedError(401, ErrorCode.UNAUTHENTICATED, "The session has ended. Log in again.")
-    return same_user(found)
+def check_session(session: Any) -> None:
+    """Raises RefusedError unless somebody is logged in, with the password of now. Django's own get_user() may write: it
+    gives a session whose key was rotated another one, which the browser of a socket would never hear of.
+    """
+    model: Any = get_user_model()
+    try:
+        pk = model._meta.pk.to_python(session[SESSION_KEY])
+        path = session[BACKEND_SESSION_KEY]
+    except (KeyError, ValidationError):
+        path = None
+    user = load_backend(path).get_user(pk) if path in settings.AUTHENTICATION_BACKENDS else None
+    if user is not None:
+        hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+        known = session.get(HASH_SESSION_KEY, "")
+        if any(constant_time_compare(known, one) for one in hashes):
+            return
+    raise RefusedError(401, ErrorCode.UNAUTHENTICATED, "The session has ended. Log in again.")
 
 
 def token_viewer(token: str) -> Viewer:

@@ -4,9 +4,11 @@ state goes through here.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -18,6 +20,7 @@ from django.db import (
     OperationalError,
     close_old_connections,
 )
+from django.db.models import Model
 from django.http import Http404
 
 from rxgraphql.errors import ChannelError, ErrorCode, RefusedError, not_found
@@ -68,13 +71,15 @@ async def authorize(
         raise _failed(channel.get_object, error, LOOKUP_FAILED) from error
     if instance is None:
         raise _refused(channel, user)
-    try:
-        answer: Any = await _call(workers, channel.has_permission, user, instance)
-    except Exception as error:
-        answer = error
+    answer = await _outcome(_call(workers, channel.has_permission, user, instance))
     if (refusal := _judged(channel, user, answer)) is not None:
         raise refusal
     return str(instance.pk)
+
+
+def is_unknown(verdict: ChannelError | RefusedError | None) -> bool:
+    """Whether it says neither yes nor no: the database didn't answer."""
+    return verdict is not None and verdict.code is ErrorCode.DATABASE_ERROR
 
 
 async def authorized_again(
@@ -82,29 +87,23 @@ async def authorized_again(
 ) -> AsyncIterator[tuple[Viewer, ChannelError | RefusedError | None]]:
     """Each viewer with the reason why it may not see the row any more, or None; of nobody if the row is gone.
 
-    `since`, of time.monotonic(), says how old an answer of the viewer's credentials may be. Raises ChannelError when
-    it can't be told for now.
+    `since`, of time.monotonic(), says how old an answer of the viewer's credentials may be. A reason that
+    `is_unknown()` is none. Raises ChannelError when it can't be told of anybody for now.
     """
     try:
         instance, is_gone = await workers.run(_row, channel, pk)
-    except Exception as error:
+    except DatabaseError as error:
         raise _failed(channel.get_queryset, error, DATABASE_FAILED) from error
+    except Exception as error:
+        raise _failed(channel.get_queryset, error, LOOKUP_FAILED) from error
     if is_gone:
         return
     # by user: the same one may watch from several places
     known: dict[Any, ChannelError | None] = {}
     viewers = list(since)
     for start in range(0, len(viewers), AT_ONCE):
-        chunk = viewers[start : start + AT_ONCE]
-        try:
-            users = await workers.run(_users, {viewer: since[viewer] for viewer in chunk})
-        except Exception as error:
-            raise _failed(channel.has_permission, error, DATABASE_FAILED) from error
-        new = {
-            _identity(user): user
-            for user in users.values()
-            if not isinstance(user, RefusedError) and _identity(user) not in known
-        }
+        users, verdicts = await _users(viewers[start : start + AT_ONCE], since, channel, workers)
+        new = {key: user for key, user in map(_named, users.values()) if key not in known}
         if instance is None:
             known |= {key: _refused(channel, user) for key, user in new.items()}
         else:
@@ -112,7 +111,9 @@ async def authorized_again(
             for (key, user), answer in zip(new.items(), answers, strict=True):
                 known[key] = _judged(channel, user, answer)
         for viewer, user in users.items():
-            yield viewer, user if isinstance(user, RefusedError) else known[_identity(user)]
+            yield viewer, known[_named(user)[0]]
+        for viewer, verdict in verdicts.items():
+            yield viewer, verdict
 
 
 def _row(channel: StateChannel, pk: str) -> tuple[Any, bool]:
@@ -124,22 +125,37 @@ def _row(channel: StateChannel, pk: str) -> tuple[Any, bool]:
     return None, not queryset.model._base_manager.using(queryset.db).filter(pk=pk).exists()
 
 
-def _users(since: Mapping[Viewer, float]) -> dict[Viewer, Any]:
-    """By viewer, the user, or the RefusedError of its credentials."""
+async def _users(
+    viewers: Sequence[Viewer],
+    since: Mapping[Viewer, float],
+    channel: StateChannel,
+    workers: Workers,
+) -> tuple[dict[Viewer, Any], dict[Viewer, ChannelError | RefusedError]]:
+    """The users as they are now, and the reasons why some are nobody any more."""
     users: dict[Viewer, Any] = {}
-    for viewer, when in since.items():
-        try:
-            users[viewer] = viewer.look(when)
-        except RefusedError as refused:
-            users[viewer] = refused
-    return users
+    verdicts: dict[Viewer, ChannelError | RefusedError] = {}
+    looks = [partial(viewer.look, since[viewer]) for viewer in viewers]
+    for viewer, found in zip(viewers, await _call_all(looks, workers), strict=True):
+        if isinstance(found, RefusedError):
+            verdicts[viewer] = found
+        elif isinstance(found, DatabaseError):
+            verdicts[viewer] = _failed(viewer.look, found, DATABASE_FAILED)
+        elif isinstance(found, Exception):
+            verdicts[viewer] = _failed(viewer.look, found, PERMISSION_FAILED)
+        else:
+            users[viewer] = found
+    return users, verdicts
 
 
-def _identity(user: Any) -> Any:
-    if not getattr(user, "is_authenticated", False):
-        return None
-    pk = getattr(user, "pk", None)
-    return id(user) if pk is None else (user.__class__, pk)
+def _named(user: Any) -> tuple[Any, Any]:
+    """The user behind a key that equal users share. Who isn't Django's is equal to nobody."""
+    from django.contrib.auth.models import AnonymousUser  # needs the apps to be ready
+
+    if isinstance(user, AnonymousUser):
+        return None, user
+    if isinstance(user, Model) and not user._state.adding:
+        return (user.__class__, user.pk), user
+    return id(user), user
 
 
 async def _answers(
@@ -147,35 +163,55 @@ async def _answers(
 ) -> list[Any]:
     """What has_permission() says of each user, or raises."""
     ask = channel.has_permission
-    if not inspect.iscoroutinefunction(ask):
-        given = await workers.run(_ask_all, ask, users, instance)
-    else:
+    given: Sequence[Any]
+    if inspect.iscoroutinefunction(ask):
         given = [_call(workers, ask, user, instance) for user in users]
-    answers = []
-    for answer in given:
-        try:
-            answers.append(await answer if inspect.isawaitable(answer) else answer)
-        except Exception as error:
-            answers.append(error)
-    return answers
+    else:
+        given = await _call_all([partial(ask, user, instance) for user in users], workers)
+    return [await _outcome(answer) if inspect.isawaitable(answer) else answer for answer in given]
 
 
-def _ask_all(ask: Any, users: Sequence[Any], instance: Any) -> list[Any]:
-    answers: list[Any] = []
-    for user in users:
+async def _call_all(functions: Sequence[Callable[[], Any]], workers: Workers) -> list[Any]:
+    """What each gives or raises, all in one thread."""
+    try:
+        return await workers.run(_call_each, functions)
+    except (OperationalError, InterfaceError):
+        # of one of them, and not for a dead connection, after which the worker would have begun again
+        return [await _outcome(workers.run(function)) for function in functions]
+
+
+def _call_each(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    outcomes: list[Any] = []
+    for function in functions:
         try:
-            answers.append(ask(user, instance))
+            outcomes.append(function())
+        except (OperationalError, InterfaceError):
+            raise
         except Exception as error:
-            answers.append(error)
-    return answers
+            outcomes.append(error)
+    return outcomes
+
+
+async def _outcome(awaitable: Awaitable[Any]) -> Any:
+    """What it gives or raises."""
+    try:
+        return await awaitable
+    except Exception as error:
+        return error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # of a task of its own
+        return RuntimeError(f"It was cancelled: {error!r}")
 
 
 def _judged(channel: StateChannel, user: Any, answer: Any) -> ChannelError | None:
-    """Why the user may not see it, if so. Raises ChannelError when the database failed."""
+    """Why the user may not see it, if so, or why that is unknown."""
     if answer is True:
         return None
     if isinstance(answer, DatabaseError):
-        raise _failed(channel.has_permission, answer, DATABASE_FAILED) from answer
+        return _failed(channel.has_permission, answer, DATABASE_FAILED)
     denied = (PermissionDenied, ObjectDoesNotExist, Http404)
     if isinstance(answer, Exception) and not isinstance(answer, denied):
         return _failed(channel.has_permission, answer, PERMISSION_FAILED)

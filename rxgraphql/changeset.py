@@ -21,6 +21,8 @@ class ChangeSet:
     deleted: dict[str, set[str]] = field(default_factory=dict)
     # labels of which rows changed that nobody can name: what depends on them is loaded anew
     unknown: set[str] = field(default_factory=set)
+    # whom recheck() names; of these nothing is read, and nothing is owed
+    suspects: set[str] = field(default_factory=set)
 
     def row(self, label: str, pk: Any, deleted: bool = False) -> None:
         if hasattr(pk, "resolve_expression"):
@@ -65,3 +67,4 @@ class ChangeSet:
         self.link_ends |= other.link_ends
         self.links_unknown |= other.links_unknown
         self.unknown |= other.unknown
+        self.suspects |= other.suspects

@@ -141,8 +141,8 @@ class ChannelFields:
         from rxgraphql.hub import get_hub
 
         projection = self._compile_state(self.channel, info)
-        user = (await viewer(info.context)).user
-        payload = await get_hub().read(self.channel, arguments, projection, user)
+        asking = await viewer(info.context)
+        payload = await get_hub().read(self.channel, arguments, projection, asking)
         return payload.field
 
     async def _subscribe(
@@ -152,9 +152,9 @@ class ChannelFields:
 
         after = arguments.pop("after", None) or None
         projection = self._compile_event(self.channel, info)
-        viewer_ = await viewer(info.context)
+        asking = await viewer(info.context)
         subscriber = await get_hub().subscribe(
-            self.channel, arguments, projection, projection.signature, viewer_, after
+            self.channel, arguments, projection, projection.signature, asking, after
         )
         return _events(subscriber)
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Hashable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from django.db import DatabaseError
+
 from rxgraphql import embedded
 from rxgraphql.audience import Subscriber
 from rxgraphql.authorize import authorize
@@ -31,7 +33,7 @@ from rxgraphql.follower import Follower
 from rxgraphql.live import LiveReplica
 from rxgraphql.log import Entry
 from rxgraphql.outbox import Drains
-from rxgraphql.rechecks import suspects
+from rxgraphql.rechecks import Rechecked, suspects
 from rxgraphql.replica import Replica
 from rxgraphql.snapshot import Loaded, Wanted, load
 from rxgraphql.viewer import Viewer
@@ -61,6 +63,7 @@ class Hub:
         self._starting = asyncio.Lock()
         # when, by our own clock, Redis could last not be reached for a first subscriber
         self._refused_at = 0.0
+        self._rechecked = Rechecked()
         self.stopped = False
         self._lingering: dict[ReplicaKey, asyncio.TimerHandle] = {}
         # by the loop's clock, when each replica is compared with the database next, and its subscribers are asked who
@@ -90,7 +93,7 @@ class Hub:
             raise unavailable()
         instance, viewer = channel(), Viewer.of(user)
         asked = time.monotonic()
-        pk = await authorize(instance, arguments, viewer.user, self.workers)
+        pk = await authorize(instance, arguments, await self._user(viewer), self.workers)
         await self._ensure_started()
         cursor = Cursor.parse(after) if after else None
         live = self._live(instance, pk, expects_cursors=cursor is not None)
@@ -116,7 +119,7 @@ class Hub:
     ) -> Payload:
         """The state once: from the replica where there is one, else loaded. Raises ChannelError."""
         instance = channel()
-        pk = await authorize(instance, arguments, user, self.workers)
+        pk = await authorize(instance, arguments, await self._user(Viewer.of(user)), self.workers)
         live = self.replicas.get((channel, pk))
         if live is not None and self.is_connected():
             await live.settled()
@@ -131,6 +134,17 @@ class Hub:
             broken = replica.root_key in replica.broken
             raise not_serialized() if broken else not_found(instance.graphql_name)
         return projection.state(replica)
+
+    async def _user(self, viewer: Viewer) -> Any:
+        """The viewer's user, asked for again if somebody said that it may be another now."""
+        since = self._rechecked.at(viewer.user)
+        if not viewer.is_older(since):
+            return viewer.user
+        try:
+            return await self.workers.run(viewer.look, since)
+        except DatabaseError as error:
+            logger.exception("It can't be told whether a user may still log in.")
+            raise database_failed() from error
 
     async def stop(self) -> None:
         """Ends every subscription with UNAVAILABLE, and all that the hub started."""
@@ -276,6 +290,8 @@ class Hub:
                 if self.follower.started:
                     raise LogUnavailableError("The connection is being made again.")
                 await self.follower.start(settings.REDIS_URL or await self._embedded_url())
+                # what was said before was not for us
+                self._rechecked.add(None)
                 self.outbox.start()
             except LogUnavailableError as error:
                 logger.warning("A subscriber was refused: %s", error)
@@ -299,11 +315,15 @@ class Hub:
     def _take_unknown(self, labels: list[str]) -> None:
         users = suspects(labels)
         if users is None or users:
+            self._rechecked.add(users)
             for live in self.replicas.values():
                 live.guard.suspect(users)
         self.reload(set(labels))
 
     def reload(self, labels: set[str] | None) -> None:
+        if labels is None:
+            # some entries were missed
+            self._rechecked.add(None)
         for live in list(self.replicas.values()):
             if labels is None or labels & set(live.replica.tree.labels):
                 live.reload()

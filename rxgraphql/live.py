@@ -249,6 +249,7 @@ class LiveReplica:
         if self.replica.root is None:
             return False
         self._loaded_once = True
+        self.guard.suspect()
         self._schedule_retry()
         return True
 
@@ -537,12 +538,11 @@ class LiveReplica:
     def _replaced(self, loaded: Loaded, start: int, end: int) -> None:
         found = self.replica.replace(loaded, start, end)
         self.history.restart()
-        known, self._loaded_once = self._loaded_once, True
+        self._loaded_once = True
         self._anchor_written = False
         if found:
-            if known:
-                # whatever happened to the anchor was told by nothing
-                self.guard.suspect()
+            # whatever happened to the anchor since they were asked was told by nothing
+            self.guard.suspect()
             for audience in self.audiences.values():
                 audience.restart()
             self._schedule_retry()

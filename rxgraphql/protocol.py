@@ -168,6 +168,8 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
     fast: bool = True
     _closing: asyncio.Task[None] | None = None
     _inspection: asyncio.TimerHandle | None = None
+    # nobody is at the other end any more
+    _over = False
 
     async def handle(self) -> None:
         self.on_request_accepted()
@@ -185,6 +187,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
             code = CloseCode.INTERNAL_SERVER_ERROR
             await self.websocket.close(code, code.reason)
         finally:
+            self._over = True
             if self._inspection is not None:
                 self._inspection.cancel()
             await self.shutdown()
@@ -215,7 +218,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
         self._inspect_later()
 
     def _inspect_later(self) -> None:
-        if seconds := settings.RX_RECHECK:
+        if (seconds := settings.RX_RECHECK) and not self._over:
             self._inspection = asyncio.get_running_loop().call_later(
                 seconds * (0.75 + random.random() / 2),
                 lambda: self._hold(asyncio.create_task(self._inspect())),
@@ -227,12 +230,11 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
         try:
             self.view.scope["user"] = await workers.run(self.view.rxgraphql_viewer.look, since)
         except RefusedError as refused:
-            await self.websocket.close(CloseCode.FORBIDDEN, str(refused))
+            await self.websocket.abandon(CloseCode.FORBIDDEN, str(refused))
             return
         except Exception:
             logger.exception("It can't be told whether a socket's credentials still hold.")
-        if not self.websocket.closed:
-            self._inspect_later()
+        self._inspect_later()
 
     def _hold(self, task: asyncio.Task[None]) -> None:
         """The event loop alone would forget it."""
@@ -285,7 +287,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
         except WebSocketDisconnected:
             pass
         except ClosedError as closed:
-            await self.websocket.close(closed.code, closed.reason)
+            await self.websocket.abandon(closed.code, closed.reason)
         except Exception:
             logger.exception("An operation failed.")
             await operation.send_initial_errors(

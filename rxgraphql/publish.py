@@ -83,4 +83,6 @@ def publish(using: str, changes: ChangeSet) -> None:
         logger.exception("The log can't be reached.")
         return
     if found is not None:
+        if changes.suspects:
+            found.tell_suspects(changes.suspects)
         found.publish(using, changes)

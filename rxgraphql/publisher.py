@@ -10,6 +10,7 @@ ticket saw. Nothing in here ever fails or delays the writer beyond WRITER_TIMEOU
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from django.db import InterfaceError, OperationalError
 
@@ -88,6 +89,21 @@ class Publisher:
             self._owed.lose()
             self._reload()
             self._payer.wake(sooner=True)
+
+    def tell_suspects(self, labels: Iterable[str]) -> None:
+        """Appends whom `recheck()` names, whether or not anyone watches. Never raises: what can't be said now is found
+        from time to time."""
+        named = sorted(labels)
+        entry = Entry(self.entries.layout, {}, unknown=named, labels=named)
+        try:
+            for _ in range(ATTEMPTS):
+                if self.log.append(Ticket(self.log.look(), 0, frozenset()), entry):
+                    return
+            raise LogUnavailableError("The epoch changed at each attempt.")
+        except LogUnavailableError as error:
+            logger.warning("Permissions are asked for again within RX_RECHECK only: %s", error)
+        except Exception:
+            logger.exception("Permissions are asked for again within RX_RECHECK only.")
 
     # ------------------------------------------------------------------------------------------ for the payer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,7 @@ class Viewer:
         self.user = user
         self._ask = ask or partial(same_user, user)
         self._looked_at = time.monotonic()
+        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, user: Any) -> Viewer:
@@ -32,16 +34,25 @@ class Viewer:
 
     def look(self, since: float) -> Any:
         """The user, asked for again unless that was after `since`, of time.monotonic(). Blocks. Raises RefusedError."""
-        if self._looked_at < since:
+        if self.is_older(since):
             began = time.monotonic()
-            self.user = self._ask()
-            self._looked_at = began
+            user = self._ask()
+            with self._lock:
+                # another thread may have begun later, and be done
+                if began >= self._looked_at:
+                    self.user, self._looked_at = user, began
         return self.user
+
+    def is_older(self, since: float) -> bool:
+        """Whether `look()` would ask."""
+        return self._looked_at < since
 
 
 def same_user(user: Any) -> Any:
-    """The user as the database has it now. Raises RefusedError if it is gone or not active any more."""
-    if not isinstance(user, Model):
+    """The user as the database has it now. Raises RefusedError if it is gone or not active any more. Whoever never was
+    in a database stays the same.
+    """
+    if not isinstance(user, Model) or user._state.adding:
         return user
     # __class__: of what a lazy object stands for
     found: Any = user.__class__._base_manager.using(user._state.db).filter(pk=user.pk).first()

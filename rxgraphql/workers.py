@@ -44,6 +44,9 @@ class Workers:
             if not dead:
                 raise
             return function(*arguments)
+        except StopIteration as error:
+            # a future can't have it, and whoever awaits would wait for ever
+            raise RuntimeError("StopIteration was raised where no iterator is.") from error
         except BaseException:
             self._close_unusable()
             raise
