@@ -196,6 +196,7 @@ kernel.members.add(User.objects.get(username="margaret"))`);
     await message(margaret.page, "Talk is cheap").waitFor();
     await status(margaret.page, "Live");
     await site.run(`kernel.members.remove(User.objects.get(username="margaret"))`);
+    await refused.waitFor();
     await room(margaret.page, "kernel").waitFor({ state: "detached" });
     expectQuiet(margaret);
     await margaret.page.context().close();

@@ -26,6 +26,16 @@ export function MessageList({ messages, row: Row = Message }: Props) {
   useEffect(() => {
     if (!atBottom.current) setUnseen(true);
   }, [newest]);
+  useEffect(() => {
+    // also when a notice above it, or a longer draft below, leaves it less room
+    const element = scroller.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => {
+      if (atBottom.current) toBottom(element);
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [messages.length === 0]);
 
   function onScroll(): void {
     const element = scroller.current;
