@@ -153,7 +153,7 @@ def live_server_uvicorn(process_env: dict[str, str]) -> Iterator[Callable[..., U
         server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own_publishers() -> Iterator[None]:
     """What the test owes is not paid when the run ends, and no thread of it works on."""
     before = list(publishing._publishers)

@@ -26,8 +26,6 @@ from tests.listening import Listener, keys, links, rows, values
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
     pytest.mark.every_database,
-    # no thread of a test before looks at the log while commands are counted
-    pytest.mark.usefixtures("own_publishers"),
 ]
 
 MEMBERS = "chat.room_members"

@@ -38,7 +38,7 @@ from tests.listening import Listener, keys, rows, values
 from tests.services import Valkey
 from tests.test_log import Clock, StartValkey
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_publishers")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 MESSAGE = label_of(Message)
 

@@ -42,7 +42,7 @@ from tests.listening import Listener, keys, values
 from tests.services import ROOT, Service, Valkey, free_ports
 from tests.test_log import StartValkey
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_publishers")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 MESSAGE = label_of(Message)
 PATIENCE = 15.0

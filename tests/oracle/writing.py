@@ -154,7 +154,16 @@ class Writer:
         """Publishes what a transaction left unpublished, as a project's own repair would: all of it is touched."""
         if self.outbox:
             return
-        record = retried(lambda: Transaction.objects.get(name=name)).record
+        found = None
+        # a commit of a writer that was killed may still be under way, or never have come so far
+        for _ in range(10):
+            found = retried(lambda: Transaction.objects.filter(name=name).first())
+            if found is not None:
+                break
+            time.sleep(0.1)
+        else:
+            return
+        record = found.record
         while not retried(lambda: self.touched(record)):
             time.sleep(0.05)
         say("H", name)
