@@ -207,8 +207,10 @@ class Reader {
         const below = setsOf(found).map(({ set }) => printSelectionSet(set, this.fragments));
         if (!leaves.includes(name) && below.length === 0)
           throw new FlattenError(`${path}.${key}: ${type} has no field \`${name}\`. ${AGAIN}`);
-        // an object that is no node: taken as it is
-        const text = `${name}${args}${below.map((set) => ` ${set}`).join(` ${name}${args}`)}`;
+        // an object that is no node: taken as it is, and once, since an alias is of one field
+        const object =
+          below.length > 1 ? `{ ${below.map((set) => `... ${set}`).join(" ")} }` : below[0];
+        const text = `${name}${args}${object ? ` ${object}` : ""}`;
         for (const one of when) from = this.rows.field(type, name, text, one);
       }
       fields.push({ key, from, when });

@@ -63,7 +63,7 @@ export class Rows {
     for (const [type, { when, fields }] of this.types) {
       const list = lists[type];
       if (!list) throw new FlattenError(`The events of ${name} have no list of ${type}. ${AGAIN}`);
-      for (const condition of when.has("") ? new Set(["", ...alternatives(fields)]) : when) {
+      for (const condition of new Set([...(when.has("") ? [""] : when), ...alternatives(fields)])) {
         const chosen = [...fields.values()]
           .filter((row) => (row.when.has("") ? condition === "" : row.when.has(condition)))
           .map((row) => row.text);

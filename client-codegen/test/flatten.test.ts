@@ -105,6 +105,16 @@ describe("@include and @skip", () => {
     expect(query).toContain("... @skip(if: $few) { users { id name } }");
   });
 
+  it("within others are asked for where all of them hold", () => {
+    const { query } = flat(`
+      subscription Mine($all: Boolean!, $texts: Boolean!) {
+        chatRoom(name: "x") { state { messages @include(if: $all) { text @include(if: $texts) } } }
+      }`);
+    expect(query).toContain(
+      "... @include(if: $all) { messages { id } } ... @include(if: $all) { ... @include(if: $texts) { messages { id text } } }",
+    );
+  });
+
   it.each<[Variables, string]>([
     [{ few: false }, "members{name status} messages{text author{name away}}"],
     [{ few: true }, "messages{text}"],
@@ -145,6 +155,15 @@ describe("Fields with arguments", () => {
     expect(read(select({}))).toBe(
       "members{name} messages{author{name:name_3 info} reactions{user{n:name}}}",
     );
+  });
+
+  it("are one field where an object that is no node is selected in parts", () => {
+    const document = parse(
+      room(`members { info { a } } messages { author { info { a } info { b } } }`),
+    );
+    const { query, select } = flatten(document, map);
+    expect(query).toContain("users { id info { a } info_2: info { ... { a } ... { b } } }");
+    expect(read(select({}))).toBe("members{info} messages{author{info:info_2}}");
   });
 });
 
