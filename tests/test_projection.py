@@ -340,9 +340,10 @@ LISTS = {
 def commits(draw: st.DrawFn, room: Room) -> Change:
     """Edits, re-orderings, other authors, moves to another room and deletions, several in one commit."""
     rows: dict[tuple[str, str], Row | None] = {}
+    # sorted: the same draw must mean the same node when it is played again
     nodes = [
         node
-        for node in room.replica.nodes.values()
+        for _, node in sorted(room.replica.nodes.items())
         if node.type.name in ("User", "Message", "Reaction")
     ]
     for node in draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3, unique=True)):
