@@ -85,7 +85,7 @@ export class Subscription implements Operation {
     if (!event) {
       const found = ofErrors(errors);
       // the subscription goes on, and the next event says that it is current again
-      if (found.error.code === "UNAVAILABLE") this.lost();
+      if (found.again) this.lost();
       // an event is missing
       else return { ...found, again: true };
       return undefined;

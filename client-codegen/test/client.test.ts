@@ -21,7 +21,6 @@ const open = (options: Partial<ClientOptions> = {}): Client =>
   }));
 const lobby = () => new Watch(client.channel(ChatRoomChannel, { name: "lobby" }));
 const after = () => server.subscribed.map((one) => one.variables["after"]);
-const UNAVAILABLE = { message: "Redis is away", extensions: { code: "UNAVAILABLE" } };
 
 beforeEach(async () => {
   server = await FakeServer.start();
@@ -180,15 +179,19 @@ describe("After a drop", () => {
 });
 
 describe("What the server says", () => {
-  it("UNAVAILABLE in an event: the state may be old, until the next event", async () => {
-    const watch = lobby();
-    await server.send(snapshot(1), { data: null, errors: [UNAVAILABLE] });
-    await watch.is("reconnecting");
-    expect(watch.state.name).toBe("lobby");
-    await server.send(event("CHANGE"));
-    await watch.is("live");
-    expect(server.subscribed).toHaveLength(1);
-  });
+  it.each(["UNAVAILABLE", "DATABASE_ERROR"])(
+    "%s in an event: the state may be old, until the next event",
+    async (code) => {
+      const watch = lobby();
+      const errors = [{ message: "Nothing for now", extensions: { code } }];
+      await server.send(snapshot(1), { data: null, errors });
+      await watch.is("reconnecting");
+      expect(watch.state.name).toBe("lobby");
+      await server.send(event("CHANGE"));
+      await watch.is("live");
+      expect(server.subscribed).toHaveLength(1);
+    },
+  );
 
   it("another error in the place of an event: the event is fetched by the cursor", async () => {
     const watch = lobby();
