@@ -5,6 +5,7 @@ import type {
   DocumentNode,
   FieldNode,
   FragmentDefinitionNode,
+  InlineFragmentNode,
   OperationDefinitionNode,
   SelectionNode,
   SelectionSetNode,
@@ -92,7 +93,7 @@ export function channelDocument(
       const edge = edgeOf(type, node);
       return edge ? { ...node, selectionSet: keyed(node.selectionSet, edge.type) } : node;
     });
-    return setOf([...KEY, ...fields]);
+    return setOf([...KEY, ...fields.map(nested)]);
   }
 
   function edgeOf(type: string, { name }: FieldNode) {
@@ -100,7 +101,7 @@ export function channelDocument(
     return Object.hasOwn(edges, name.value) ? edges[name.value] : undefined;
   }
 
-  function fragmentOn(type: string, selections: readonly SelectionNode[]): DocumentNode {
+  function fragmentOn(type: string, selections: readonly FieldNode[]): DocumentNode {
     const fragment: FragmentDefinitionNode = {
       kind: "FragmentDefinition" as FragmentDefinitionNode["kind"],
       name: { kind: NAME, value: `__${type}` },
@@ -108,7 +109,7 @@ export function channelDocument(
         kind: "NamedType" as FragmentDefinitionNode["typeCondition"]["kind"],
         name: { kind: NAME, value: type },
       },
-      selectionSet: setOf(selections),
+      selectionSet: setOf(selections.map(nested)),
     };
     return formatDocument(withFragments(fragment)) as DocumentNode;
   }
@@ -181,6 +182,19 @@ const setOf = (selections: readonly SelectionNode[]): SelectionSetNode => ({
 });
 const leaf = (name: string): FieldNode => ({ kind: FIELD, name: { kind: NAME, value: name } });
 const KEY = [leaf("__typename"), leaf("id")];
+
+/** Graphcache looks at one condition of a field: each further one gets a fragment of its own around it. */
+function nested(node: FieldNode): SelectionNode {
+  const [first, ...others] = node.directives ?? [];
+  return others.reduce<SelectionNode>(
+    (inner, one) => ({
+      kind: "InlineFragment" as InlineFragmentNode["kind"],
+      directives: [one],
+      selectionSet: setOf([inner]),
+    }),
+    { ...node, directives: first ? [first] : [] },
+  );
+}
 
 function keyOf({ alias, name }: FieldNode): string {
   return (alias ?? name).value;

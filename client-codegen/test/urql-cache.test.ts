@@ -3,11 +3,12 @@ import { cacheExchange } from "@urql/exchange-graphcache";
 import fc from "fast-check";
 import { parse } from "graphql";
 import { expect, it, vi } from "vitest";
-import type { Client } from "../src/client.js";
+import { createClient, type Client } from "../src/client.js";
 import { flatten } from "../src/flatten.js";
 import { Store } from "../src/store.js";
 import { channelExchange, graphcacheConfig } from "../src/urql.js";
 import { change, channelMap, event } from "./chat.js";
+import { FakeServer } from "./fake.js";
 import { SEED } from "./seed.js";
 
 /** Any two rooms, from one state of the database to any other, against what a query of each gives from the cache. */
@@ -159,3 +160,26 @@ it.each(["cache-first", "network-only", "cache-and-network"] as const)(
     expect(first).toHaveLength(2);
   },
 );
+
+it("A field whose conditions stand within others is written where all of them hold", async () => {
+  const server = await FakeServer.start();
+  const warned = vi.spyOn(console, "warn");
+  const rx = createClient({ url: server.url, channelMap, webSocketImpl: server.socket });
+  const client = new UrqlClient({
+    url: server.url,
+    exchanges: [cacheExchange(graphcacheConfig(channelMap)), channelExchange(rx), fetchExchange],
+  });
+  const document = parse(`subscription ($all: Boolean!, $topic: Boolean!) {
+    chatRoom(name: "lobby") { state { name ... @include(if: $all) { topic @include(if: $topic) } } }
+  }`);
+  const seen: unknown[] = [];
+  const { unsubscribe } = client
+    .subscription(document, { all: false, topic: true })
+    .subscribe(({ data }) => seen.push(data));
+  await server.send(event("SNAPSHOT", { chatRooms: [{ id: "1", name: "lobby" }] }));
+  await expect.poll(() => seen).toMatchObject([{ chatRoom: { state: { name: "lobby" } } }]);
+  expect(warned).not.toHaveBeenCalled();
+  unsubscribe();
+  rx.dispose();
+  await server.stop();
+});
