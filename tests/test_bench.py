@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from rxgraphql.channel import registry
+from tests.bench import snapshot
 from tests.bench.case import Case, compare
+from tests.changes import World
 
 
 def test_alternates() -> None:
@@ -41,3 +44,15 @@ def test_environment() -> None:
     with pytest.raises(ZeroDivisionError):
         compare(Case("failing", fail, fail, environment=environment))
     assert seen == ["enter", "exit"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_channel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case may bring a channel, in whatever process the others are known already; it is gone afterwards."""
+    world = World()
+    monkeypatch.setattr(snapshot, "filled", lambda: world.room.pk)
+    before = registry.channels()
+    cold = snapshot.Cold(snapshot.plain_channel)
+    with cold.ready():
+        cold.whole()
+    assert registry.channels() == before

@@ -45,6 +45,8 @@ class Warm:
         self._channel = self._make()
         if self._channel is not RoomChannel:
             registry.add(self._channel)
+            # there is no other process that would have to find it
+            registry.late.clear()
         try:
             assert registry.built.channels
             self._replica = self._load()

@@ -132,6 +132,8 @@ class Cold:
         pk = str(filled())
         self._channel = self._make()
         registry.add(self._channel)
+        # there is no other process that would have to find it
+        registry.late.clear()
         try:
             operation = Schema().prepare(document(self._channel), {"key": pk})
             assert isinstance(operation, Operation)
