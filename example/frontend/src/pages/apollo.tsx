@@ -1,4 +1,5 @@
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from "@apollo/client";
+import { SetContextLink } from "@apollo/client/link/context";
 import {
   ApolloProvider,
   useFragment,
@@ -38,7 +39,9 @@ const rx = createClient({ url: websocketUrl, channelMap });
 const client = new ApolloClient({
   link: ApolloLink.from([
     channelLink(rx),
-    new HttpLink({ uri: "/graphql/", headers: { "x-csrftoken": csrfToken() } }),
+    // at each request: who signs in gets another token
+    new SetContextLink(({ headers }) => ({ headers: { ...headers, "x-csrftoken": csrfToken() } })),
+    new HttpLink({ uri: "/graphql/" }),
   ]),
   cache: new InMemoryCache({ typePolicies: typePolicies(channelMap, { keylessTypes }) }),
 });

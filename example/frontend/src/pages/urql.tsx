@@ -34,7 +34,8 @@ import { type Actions, SessionProvider } from "../session";
 
 const client = new Client({
   url: "/graphql/",
-  fetchOptions: { headers: { "x-csrftoken": csrfToken() } },
+  // at each request: who signs in gets another token
+  fetchOptions: () => ({ headers: { "x-csrftoken": csrfToken() } }),
   exchanges: [
     cacheExchange(graphcacheConfig(channelMap, { keylessTypes })),
     channelExchange({ url: websocketUrl, channelMap }),
